@@ -1,0 +1,93 @@
+"""Names of the AnnData slots that the steps exchange, checked on read and on write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stlatent.failures import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Kind = Literal["reference", "spatial"]
+
+UNS = "stlatent"
+SPATIAL = "spatial"
+X_VAE = "X_vae"
+X_ALIGNED = "X_aligned"
+X_UNALIGNED = "X_unaligned"
+X_SPATIAL = "X_spatial"
+X_JOINT = "X_joint"
+NORMALISED = "normalised"
+KEYS = ("batch_key", "label_key", "section_key")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The slots that a file of one stage must have."""
+
+    stage: str
+    obsm: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    has_x: bool = True
+
+
+INGESTED_REFERENCE = Contract("INGEST")
+INGESTED_SPATIAL = Contract("INGEST", obsm=(SPATIAL,))
+LATENT_REFERENCE = Contract("TRAIN_VAE", obsm=(X_VAE,))
+ALIGNED = Contract(
+    "ALIGN", obsm=(SPATIAL, X_ALIGNED, X_UNALIGNED, X_SPATIAL, X_JOINT), has_x=False
+)
+IMPUTED = Contract("IMPUTE", obsm=(SPATIAL,))
+
+
+def facts(adata: AnnData) -> dict[str, Any]:
+    """Return what the pipeline noted about a file: ``kind``, ``source``, ``counts`` and keys."""
+    return dict(adata.uns[UNS])
+
+
+def note(adata: AnnData, **values: Any) -> None:
+    """Add facts to ``adata.uns['stlatent']``; None values are left out (h5ad cannot hold them)."""
+    noted = dict(adata.uns.get(UNS, {}))
+    noted.update({name: value for name, value in values.items() if value is not None})
+    adata.uns[UNS] = noted
+
+
+def label_column(adata: AnnData, key: str) -> Any | None:
+    """Return the ``obs`` column that ``key`` (one of `KEYS`) points to, or None when not given."""
+    column = facts(adata).get(key)
+    return None if column is None else adata.obs[column]
+
+
+def check(adata: AnnData, contract: Contract, name: str) -> AnnData:
+    """Return ``adata`` when it has every slot of ``contract``.
+
+    Raises
+    ------
+    DataError
+        Naming the missing slots and the step that should have written them.
+    """
+    missing = [f"obsm['{slot}']" for slot in contract.obsm if slot not in adata.obsm]
+    missing += [f"layers['{slot}']" for slot in contract.layers if slot not in adata.layers]
+    if UNS not in adata.uns:
+        missing.append(f"uns['{UNS}']")
+    if contract.has_x and adata.X is None:
+        missing.append("X")
+    if missing:
+        msg = f"{name} lacks {', '.join(missing)}: it is not an output of {contract.stage}"
+        raise DataError(msg)
+    return adata
+
+
+def read(path: str | Path, contract: Contract) -> AnnData:
+    """Read an h5ad file and check it against ``contract``."""
+    import anndata
+
+    return check(anndata.read_h5ad(path), contract, Path(path).name)
+
+
+def write(adata: AnnData, path: str | Path, contract: Contract) -> None:
+    """Check ``adata`` against ``contract`` and write it compressed."""
+    check(adata, contract, Path(path).name).write_h5ad(path, compression="gzip")
