@@ -1,0 +1,1 @@
+"""How good the imputed expression and the latent spaces are."""

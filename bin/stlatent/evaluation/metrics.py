@@ -1,0 +1,203 @@
+"""Agreement of imputed with measured expression, one value a gene.
+
+Arrays are spots x genes. PCC, SSIM, RMSE and JS are those of SpatialBenchmarking (Li et al., Nature
+Methods 2022, ``Benchmarking/GenesMetrics.py``): moments are taken over all spots, without a window.
+
+Where a gene is constant on either side, correlations are 0 and RMSE, by its identity
+``RMSE = sqrt(2 (1 - PCC))``, is sqrt(2). Constant means a spread below `CONSTANT` of the largest
+value: what rounding leaves of a prediction that only scales with the library is no signal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import rankdata
+
+Array = np.ndarray
+
+CONSTANT = 1e-5
+METRICS = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
+_CHUNK_VALUES = 20_000_000
+
+
+def is_constant(values: Array) -> Array:
+    """Return, for each column, whether it is constant up to rounding."""
+    values = np.asarray(values, dtype=float)
+    return np.ptp(values, axis=0) <= CONSTANT * np.abs(values).max(axis=0)
+
+
+def pcc(measured: Array, imputed: Array) -> Array:
+    """Pearson correlation of each column: cov(x, y) / (sd(x) sd(y)); 0 where either is constant."""
+    x = np.asarray(measured, dtype=float)
+    y = np.asarray(imputed, dtype=float)
+    usable = ~(is_constant(x) | is_constant(y))
+    x = x - x.mean(axis=0)
+    y = y - y.mean(axis=0)
+    spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    product = (x * y).sum(axis=0)
+    correlation = np.divide(
+        product, spread, out=np.zeros_like(product), where=usable & (spread > 0)
+    )
+    return np.clip(correlation, -1.0, 1.0)
+
+
+def spearman(measured: Array, imputed: Array) -> Array:
+    """Spearman correlation: `pcc` of ranks, ties averaged; 0 where either is constant."""
+    usable = ~(is_constant(measured) | is_constant(imputed))
+    return np.where(usable, pcc(rankdata(measured, axis=0), rankdata(imputed, axis=0)), 0.0)
+
+
+def rmse(measured: Array, imputed: Array) -> Array:
+    """Root mean squared difference of z-scores (ddof 0), computed as sqrt(2 (1 - PCC))."""
+    return np.sqrt(2.0 * (1.0 - pcc(measured, imputed)))
+
+
+def ssim(measured: Array, imputed: Array) -> Array:
+    """Structural similarity with global moments.
+
+    Columns are divided by their maximum, then with C1 = .01^2, C2 = .03^2 and C3 = C2 / 2:
+    ``(2 mx my + C1) / (mx^2 + my^2 + C1) * (2 sx sy + C2) / (sx^2 + sy^2 + C2) * (sxy + C3) / (sx sy + C3)``.
+    A column without a positive value is an image of zeros.
+    """
+    x, y = _over_maximum(measured), _over_maximum(imputed)
+    c1, c2 = 0.01**2, 0.03**2
+    c3 = c2 / 2
+    mx, my, sx, sy = x.mean(axis=0), y.mean(axis=0), x.std(axis=0), y.std(axis=0)
+    sxy = ((x - mx) * (y - my)).mean(axis=0)
+    luminance = (2 * mx * my + c1) / (mx**2 + my**2 + c1)
+    contrast = (2 * sx * sy + c2) / (sx**2 + sy**2 + c2)
+    return np.asarray(luminance * contrast * (sxy + c3) / (sx * sy + c3))
+
+
+def jensen_shannon(measured: Array, imputed: Array) -> Array:
+    """Jensen-Shannon divergence of the distributions over spots, in nats (at most ln 2).
+
+    ``.5 KL(p || m) + .5 KL(q || m)``, p and q the columns divided by their sums, m = (p + q) / 2.
+    Negative values count as 0; a column without a positive value is uniform.
+    """
+    p, q = _distribution(measured), _distribution(imputed)
+    m = (p + q) / 2
+    return np.clip((_divergence(p, m) + _divergence(q, m)) / 2, 0.0, np.log(2.0))
+
+
+def row_weights(nearest: Array) -> sparse.csr_matrix:
+    """Row-normalised weights (n x n) of an n x k neighbour table.
+
+    Where `stlatent.graph.neighbours` padded a row with the observation itself, that entry has no
+    weight: rows sum to one, or to zero without a neighbour.
+    """
+    n, k = nearest.shape
+    rows, columns = np.repeat(np.arange(n), k), nearest.ravel()
+    other = rows != columns
+    counts = np.bincount(rows[other], minlength=n)
+    weights = 1.0 / counts[rows[other]]
+    return sparse.csr_matrix((weights, (rows[other], columns[other])), shape=(n, n))
+
+
+def morans_i(values: Array, weights: sparse.csr_matrix) -> Array:
+    """Moran's I of each column.
+
+    ``I = (n / S0) sum_ij w_ij z_i z_j / sum_i z_i^2`` with z centred and S0 the sum of the weights
+    (Moran, Biometrika 1950); 0 where the column is constant or nothing has a neighbour.
+
+    Parameters
+    ----------
+    values
+        n x genes.
+    weights
+        n x n sparse weights, see `row_weights`.
+    """
+    values = np.asarray(values, dtype=float)
+    z = values - values.mean(axis=0)
+    total = weights.sum()
+    squares = (z**2).sum(axis=0)
+    usable = ~is_constant(values) & (squares > 0) & (total > 0)
+    product = (z * (weights @ z)).sum(axis=0) * (len(z) / max(total, 1e-300))
+    return np.divide(product, squares, out=np.zeros_like(product), where=usable)
+
+
+def library_normalised(values: Array, library: Array | None) -> Array:
+    """Divide the library out: ``log1p(values / max(library, 1) * median(library))``.
+
+    Parameters
+    ----------
+    values
+        n x genes on the count scale; negative values count as 0.
+    library
+        n totals of the measured genes that the fold does not hide, or None for intensities, which
+        are returned as they are.
+    """
+    values = np.asarray(values, dtype=float)
+    if library is None:
+        return values
+    library = np.maximum(np.asarray(library, dtype=float), 1.0)[:, None]
+    return np.log1p(np.maximum(values, 0.0) / library * np.median(library))
+
+
+def score(measured: Array, imputed: Array, library: Array | None) -> dict[str, Array]:
+    """Compute all `METRICS` for each gene.
+
+    Missing predictions count as 0, and so do negative ones of genes that have no negative
+    measurement. Genes are taken in chunks, so that memory stays bounded.
+
+    Parameters
+    ----------
+    measured, imputed
+        n x genes, counts or intensities.
+    library
+        As for `library_normalised`.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ.
+    """
+    if measured.shape != imputed.shape:
+        msg = f"measured is {measured.shape}, imputed {imputed.shape}"
+        raise ValueError(msg)
+    width = max(1, _CHUNK_VALUES // max(len(measured), 1))
+    chunks = [
+        _score_chunk(measured[:, start : start + width], imputed[:, start : start + width], library)
+        for start in range(0, measured.shape[1], width)
+    ]
+    return {
+        name: np.concatenate([chunk[name] for chunk in chunks] or [np.zeros(0)]) for name in METRICS
+    }
+
+
+def _score_chunk(measured: Array, imputed: Array, library: Array | None) -> dict[str, Array]:
+    x = np.asarray(measured, dtype=float)
+    y = np.nan_to_num(np.asarray(imputed, dtype=float), nan=0.0)
+    y = np.where(x.min(axis=0) >= 0, np.maximum(y, 0.0), y)
+    raw = pcc(x, y)
+    normalised = (
+        raw
+        if library is None
+        else pcc(library_normalised(x, library), library_normalised(y, library))
+    )
+    return {
+        "pcc": raw,
+        "pcc_normalised": normalised,
+        "spearman": spearman(x, y),
+        "ssim": ssim(x, y),
+        "rmse": np.sqrt(2.0 * (1.0 - raw)),
+        "js": jensen_shannon(x, y),
+    }
+
+
+def _over_maximum(values: Array) -> Array:
+    values = np.asarray(values, dtype=float)
+    top = values.max(axis=0)
+    return np.where(top > 0, values / np.where(top > 0, top, 1.0), 0.0)
+
+
+def _distribution(values: Array) -> Array:
+    values = np.maximum(np.asarray(values, dtype=float), 0.0)
+    total = values.sum(axis=0)
+    return np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / len(values))
+
+
+def _divergence(p: Array, m: Array) -> Array:
+    ratio = np.divide(p, m, out=np.ones_like(p), where=p > 0)
+    return np.asarray((p * np.log(ratio)).sum(axis=0))
