@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Predict the hidden genes of a fold by plain methods."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata
+import click
+import numpy as np
+import pandas as pd
+
+from stlatent import failures, slots
+from stlatent.evaluation.baselines import expected_total, predictor, to_counts, to_intensities
+from stlatent.evaluation.folds import Fold, build_problem, observed_library, read_fold
+from stlatent.expression import dense
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def predict(
+    spatial: AnnData, reference: AnnData, fold: Fold, methods: list[str], seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return spots x hidden genes on the count scale, and seconds, by method."""
+    problem = build_problem(spatial, reference, fold, seed)
+    library = observed_library(spatial, fold.hidden)
+    total = 0.0
+    if library is not None:
+        total = expected_total(problem, dense(spatial[:, fold.panel].X))
+    layers, seconds = {}, {}
+    for method in methods:
+        start = time.perf_counter()
+        predicted = predictor(method)(problem)
+        if library is None:
+            layers[method] = to_intensities(predicted)
+        else:
+            layers[method] = to_counts(predicted, library, total)
+        seconds[method] = round(time.perf_counter() - start, 3)
+    return layers, seconds
+
+
+def parse_methods(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    """Split a comma-separated list and check its names."""
+    methods = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not methods:
+        raise click.BadParameter("name at least one method")
+    for method in methods:
+        try:
+            predictor(method)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return methods
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--spatial", "spatial_path", required=True, type=click.Path(exists=True, dir_okay=False)
+)
+@click.option(
+    "--reference", "reference_path", required=True, type=click.Path(exists=True, dir_okay=False)
+)
+@click.option("--fold", "fold_path", required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--methods", default="null,ridge,kernel_ridge,knn", show_default=True, callback=parse_methods
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path))
+@click.option("--failure", required=True, type=click.Path(path_type=Path))
+def main(
+    spatial_path: str,
+    reference_path: str,
+    fold_path: str,
+    methods: list[str],
+    seed: int,
+    output: Path,
+    failure: Path,
+) -> None:
+    fold = read_fold(fold_path)
+    if not fold.hidden:
+        raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
+    with failures.step("BASELINES", fold.sample, "sample", failure):
+        spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
+        reference = slots.read(reference_path, slots.INGESTED_REFERENCE)
+        layers, seconds = predict(spatial, reference, fold, methods, seed)
+        result = anndata.AnnData(
+            X=layers[methods[0]].copy(),
+            obs=spatial.obs,
+            var=pd.DataFrame({"method": methods[0]}, index=fold.hidden),
+            layers=layers,
+            obsm={slots.SPATIAL: spatial.obsm[slots.SPATIAL]},
+            uns={slots.UNS: slots.facts(spatial)},
+        )
+        slots.note(result, source=fold.sample, fold=fold.name, arm="baseline", seconds=seconds)
+        slots.write(result, output, slots.IMPUTED)
+
+
+if __name__ == "__main__":
+    main()

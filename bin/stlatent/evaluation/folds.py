@@ -1,0 +1,104 @@
+"""Folds of genes, and what they leave visible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stlatent import slots
+from stlatent.evaluation.baselines import REFERENCE_TARGET, Problem
+from stlatent.expression import dense, library_size, log_normalise
+from stlatent.failures import DataError
+from stlatent.graph import neighbours
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = np.ndarray
+
+N_NEIGHBORS = 8
+MAX_REFERENCE_CELLS = 30_000
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Genes hidden from everything, and those used for the alignment."""
+
+    sample: str
+    name: str
+    hidden: list[str]
+    panel: list[str]
+
+
+def read_fold(path: str | Path) -> Fold:
+    """Read a ``fold_<name>.json``."""
+    content = json.loads(Path(path).read_text())
+    return Fold(content["sample"], str(content["fold"]), content["hidden"], content["panel"])
+
+
+def require_genes(adata: AnnData, genes: list[str], name: str) -> None:
+    """Check that ``adata`` has all ``genes``.
+
+    Raises
+    ------
+    DataError
+        Naming some that are missing.
+    """
+    missing = [gene for gene in genes if gene not in adata.var_names]
+    if missing:
+        msg = f"{name} lacks {len(missing)} genes of the fold, among them {', '.join(missing[:5])}"
+        raise DataError(msg)
+
+
+def observed_library(spatial: AnnData, hidden: list[str]) -> Array | None:
+    """Total counts of each spot over the measured genes outside ``hidden``; None for intensities."""
+    if not slots.facts(spatial)["counts"]:
+        return None
+    visible = ~spatial.var_names.isin(hidden)
+    # A product with the mask spares a copy of the matrix.
+    return np.asarray(spatial.X @ visible.astype(np.float64), dtype=np.float64).ravel()
+
+
+def spatial_neighbours(spatial: AnnData, n_neighbors: int = N_NEIGHBORS) -> Array:
+    """Spots x k table of the nearest spots in the same section."""
+    sections = slots.label_column(spatial, "section_key")
+    known = None if sections is None else sections.astype(str).to_numpy()
+    return neighbours(np.asarray(spatial.obsm[slots.SPATIAL]), n_neighbors, known)
+
+
+def build_problem(spatial: AnnData, reference: AnnData, fold: Fold, seed: int) -> Problem:
+    """Bring both sides of a fold to the working scale.
+
+    Counts of the tissue are divided by the library of its visible genes and scaled to the median
+    library, those of the reference by their total and scaled to `REFERENCE_TARGET`; both log1p. Beyond
+    `MAX_REFERENCE_CELLS` a seeded subset of the reference is used.
+
+    Raises
+    ------
+    DataError
+        When a gene of the fold is missing.
+    """
+    require_genes(spatial, fold.panel, "the spatial sample")
+    require_genes(reference, fold.panel + fold.hidden, "the reference")
+    cells = np.arange(reference.n_obs)
+    if len(cells) > MAX_REFERENCE_CELLS:
+        cells = np.sort(
+            np.random.default_rng(seed).choice(cells, MAX_REFERENCE_CELLS, replace=False)
+        )
+    panel = dense(reference[cells, fold.panel].X)
+    target = dense(reference[cells, fold.hidden].X)
+    if slots.facts(reference)["counts"]:
+        totals = library_size(reference.X)[cells]
+        panel = log_normalise(panel, totals, REFERENCE_TARGET)
+        target = log_normalise(target, totals, REFERENCE_TARGET)
+    tissue = dense(spatial[:, fold.panel].X)
+    library = observed_library(spatial, fold.hidden)
+    if library is not None:
+        tissue = log_normalise(
+            tissue, np.maximum(library, 1.0), max(float(np.median(library)), 1.0)
+        )
+    return Problem(panel, target, tissue, spatial_neighbours(spatial), library is not None, seed)
