@@ -1,0 +1,196 @@
+"""Scores of every method on the hidden genes of the folds, and maps to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stlatent import slots
+from stlatent.evaluation import metrics
+from stlatent.evaluation.folds import Fold, observed_library, require_genes
+from stlatent.expression import dense
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy import sparse
+
+Array = np.ndarray
+
+METHOD = "stlatent"
+BASELINE_ARM = "baseline"
+COLUMNS = [
+    "sample",
+    "arm",
+    "method",
+    "fold",
+    "gene",
+    *metrics.METRICS,
+    "morans_i_measured",
+    "morans_i_imputed",
+    "seconds",
+]
+MAX_MAP_SPOTS = 3000
+MIN_MAP_DETECTION = 0.05
+
+
+def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
+    """Yield (method, spots x genes, seconds) of an output of IMPUTE or of the baselines.
+
+    ``X`` of IMPUTE is method ``stlatent`` and its layers are ``stlatent_<layer>``; layers of the
+    baselines keep their names. The seconds of ``X`` are those noted under ``stlatent``, or else
+    the sum over methods, as it is built from all.
+    """
+    facts = slots.facts(imputed)
+    seconds = dict(facts.get("seconds", {}))
+    if facts.get("arm") == BASELINE_ARM:
+        for name, layer in imputed.layers.items():
+            yield name, dense(layer), float(seconds.get(name, np.nan))
+        return
+    total = float(sum(seconds.values())) if seconds else float("nan")
+    yield METHOD, dense(imputed.X), float(seconds.get(METHOD, total))
+    for name, layer in imputed.layers.items():
+        if name != slots.NORMALISED:
+            yield f"{METHOD}_{name}", dense(layer), float(seconds.get(name, np.nan))
+
+
+def score_file(
+    spatial: AnnData, fold: Fold, imputed: AnnData, weights: sparse.csr_matrix, arm: str
+) -> pd.DataFrame:
+    """Score one file of predictions for the genes that its fold hides.
+
+    Parameters
+    ----------
+    spatial
+        The QC'd sample, which holds the truth.
+    fold
+        The fold that ``imputed`` was made for.
+    imputed
+        Same spots in the same order; genes that a method leaves NaN everywhere are skipped.
+    weights
+        Of `stlatent.evaluation.metrics.morans_i`.
+    arm
+        Recorded for IMPUTE's methods; baselines are of arm ``baseline``.
+
+    Returns
+    -------
+    One row a method and gene, columns `COLUMNS`.
+
+    Raises
+    ------
+    DataError
+        When spots differ or hidden genes are missing.
+    """
+    genes = [gene for gene in fold.hidden if gene in imputed.var_names]
+    require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
+    require_genes(spatial, genes, "the spatial sample")
+    if list(imputed.obs_names) != list(spatial.obs_names):
+        msg = f"the prediction of fold {fold.name} has other spots than the sample"
+        raise slots.DataError(msg)
+    measured = dense(spatial[:, genes].X)
+    library = observed_library(spatial, fold.hidden)
+    morans_measured = metrics.morans_i(measured, weights)
+    is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
+    tables = []
+    for method, values, seconds in predictions_of(imputed[:, genes]):
+        known = np.flatnonzero(~np.isnan(values).all(axis=0))
+        values = np.nan_to_num(values[:, known], nan=0.0)
+        table = pd.DataFrame(metrics.score(measured[:, known], values, library))
+        table["sample"], table["method"], table["fold"] = fold.sample, method, fold.name
+        table["arm"] = BASELINE_ARM if is_baseline else arm
+        table["gene"] = np.array(genes, dtype=object)[known]
+        table["morans_i_measured"] = morans_measured[known]
+        table["morans_i_imputed"] = metrics.morans_i(values, weights)
+        table["seconds"] = seconds
+        tables.append(table[COLUMNS])
+    return pd.concat(tables, ignore_index=True)
+
+
+def map_genes(scores: pd.DataFrame, detected: pd.Series, method: str) -> pd.DataFrame:
+    """Choose the best, upper-quartile, median and worst hidden gene of a method.
+
+    Parameters
+    ----------
+    scores
+        Rows of `score_file`.
+    detected
+        Share of spots with a nonzero measurement, by gene; genes below `MIN_MAP_DETECTION` are left
+        out while others remain.
+    method
+        Ranked by its ``pcc_normalised``.
+
+    Returns
+    -------
+    At most four rows of ``scores``, best first.
+    """
+    own = scores[scores["method"] == method]
+    enough = own[own["gene"].map(detected) >= MIN_MAP_DETECTION]
+    ranked = (enough if len(enough) else own).sort_values(
+        ["pcc_normalised", "gene"], ascending=[False, True], kind="stable"
+    )
+    at = [round(share * (len(ranked) - 1)) for share in (0.0, 0.25, 0.5, 1.0)]
+    return ranked.iloc[sorted(set(at))] if len(ranked) else ranked
+
+
+def build_maps(
+    spatial: AnnData,
+    folds: dict[str, Fold],
+    files: list[AnnData],
+    scores: pd.DataFrame,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return ``maps.json``: measured and imputed values of `map_genes`, on the scale of the metric.
+
+    Values of counts are log1p of library-normalised ones, as for ``pcc_normalised``; intensities are
+    as given. The method is ``stlatent``, or the first one where only baselines ran.
+    """
+    methods = list(dict.fromkeys(scores["method"]))
+    method = METHOD if METHOD in methods else next(iter(methods), METHOD)
+    counted = np.asarray((spatial.X != 0).sum(axis=0)).ravel() / max(spatial.n_obs, 1)
+    chosen = map_genes(scores, pd.Series(counted, index=spatial.var_names), method)
+    spots = np.arange(spatial.n_obs)
+    if len(spots) > MAX_MAP_SPOTS:
+        spots = np.sort(np.random.default_rng(seed).choice(spots, MAX_MAP_SPOTS, replace=False))
+    genes = []
+    for row in chosen.itertuples():
+        library = observed_library(spatial, folds[row.fold].hidden)
+        imputed = _prediction(files, row.fold, method, row.gene)
+        measured = dense(spatial[:, [row.gene]].X)
+        genes.append(
+            {
+                "gene": row.gene,
+                "fold": row.fold,
+                "pcc": _rounded(row.pcc),
+                "pcc_normalised": _rounded(row.pcc_normalised),
+                "measured": _column(measured, library, spots),
+                "imputed": _column(imputed, library, spots),
+            }
+        )
+    coordinates = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
+    return {
+        "sample": next(iter(folds.values())).sample,
+        "method": method,
+        "coordinates": [[_rounded(x), _rounded(y)] for x, y in coordinates],
+        "genes": genes,
+    }
+
+
+def _prediction(files: list[AnnData], fold: str, method: str, gene: str) -> Array:
+    for file in files:
+        if str(slots.facts(file)["fold"]) != fold or gene not in file.var_names:
+            continue
+        for name, values, _ in predictions_of(file[:, [gene]]):
+            if name == method:
+                return np.nan_to_num(values, nan=0.0)
+    msg = f"no prediction of {gene} by {method} in fold {fold}"
+    raise KeyError(msg)
+
+
+def _column(values: Array, library: Array | None, spots: Array) -> list[float]:
+    return [_rounded(value) for value in metrics.library_normalised(values, library)[spots, 0]]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
