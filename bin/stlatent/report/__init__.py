@@ -1,0 +1,54 @@
+"""The report: one function a section. Nothing outside this folder knows MultiQC."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from stlatent.report import (
+    about,
+    accuracy,
+    alignment,
+    health_section,
+    maps,
+    quality,
+    summary,
+    training,
+)
+from stlatent.report.content import Fragment
+from stlatent.report.headline import failed_samples, headline
+from stlatent.report.inputs import Run
+from stlatent.report.outcome import outcomes
+
+
+def write_report(run: Run, folder: Path) -> None:
+    """Write what MultiQC reads, the merged scores and the headline into ``folder``.
+
+    Parameters
+    ----------
+    run
+        What `stlatent.report.inputs.load` returned.
+    folder
+        Made if need be. Gets ``*_mqc.json``, ``maps/*.png``, ``scores.csv`` and ``headline.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for fragment in fragments(run, folder):
+        fragment.write(folder)
+    run.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
+    ended = outcomes(run)
+    content = {"headline": headline(run, ended), "failed": failed_samples(ended)}
+    (folder / "headline.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def fragments(run: Run, folder: Path) -> list[Fragment]:
+    """Return the sections of the report; the maps are also written as files into ``folder``."""
+    return [
+        *summary.sections(run),
+        *health_section.sections(run),
+        *accuracy.sections(run),
+        *maps.sections(run, folder),
+        *quality.sections(run),
+        *training.sections(run),
+        *alignment.sections(run),
+        *about.sections(run),
+    ]

@@ -1,0 +1,63 @@
+"""Chapter 8: parameters, provenance, how it works, whom to cite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stlatent.report.content import ABOUT, Fragment, escape, html_table, text_section
+from stlatent.report.inputs import Run
+
+FACT_NAMES = {
+    "name": "Run",
+    "pipeline_version": "stlatent",
+    "nextflow_version": "Nextflow",
+    "code_fingerprint": "Code fingerprint",
+    "profile": "Profile",
+    "command_line": "Command line",
+}
+
+METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from the
+single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
+location and its neighbours in the tissue, is trained to place the locations in that same space; a
+discriminator, trained first to tell the two apart, then pushes the encoder until it no longer can.
+The genes that tissue and reference share anchor the alignment. Every gene of the reference is then
+read out at every location from the nearest reference cells or by the VAE's decoder.</p>
+<p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step after
+quality control, gene selection included. Methods and baselines see the same genes and the same
+folds.</p><p><b>Please cite</b> besides stlatent: scVI (Lopez <em>et al.</em>, Nature Methods 2018,
+<a href="https://doi.org/10.1038/s41592-018-0229-2">10.1038/s41592-018-0229-2</a>); SEDR
+(Xu <em>et al.</em>, Genome Medicine 2024,
+<a href="https://doi.org/10.1186/s13073-024-01283-x">10.1186/s13073-024-01283-x</a>); the adversarial
+alignment of a graph autoencoder to a frozen VAE
+(<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>); Nextflow
+(Di Tommaso <em>et al.</em>, Nature Biotechnology 2017,
+<a href="https://doi.org/10.1038/nbt.3820">10.1038/nbt.3820</a>); MultiQC
+(Ewels <em>et al.</em>, Bioinformatics 2016,
+<a href="https://doi.org/10.1093/bioinformatics/btw354">10.1093/bioinformatics/btw354</a>).</p></div>"""
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the chapter."""
+    fragments = [text_section(ABOUT, "about_method", "How it works", METHOD)]
+    facts = [(FACT_NAMES.get(name, name.replace("_", " ").capitalize()), found)
+             for name, found in run.facts.items()]  # fmt: skip
+    if facts:
+        fragments.append(text_section(ABOUT, "about_run", "Run", _pairs(facts)))
+    if run.parameters:
+        pairs = sorted(run.parameters.items())
+        fragments.append(text_section(ABOUT, "about_parameters", "Parameters", _pairs(pairs)))
+    return fragments
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> str:
+    rows = [(escape(name), f"<code>{escape(shown(found))}</code>") for name, found in pairs]
+    return html_table((), rows, "stl-narrow")
+
+
+def shown(value: Any) -> str:
+    """Return a parameter as the user would write it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,208 @@
+"""Chapter 3: held-out genes, against the baselines, raw and normalised side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stlatent.report.accuracy_summary import (
+    BELIEVABLE,
+    MEASURES,
+    OURS,
+    compared_methods,
+    methods_in_order,
+    sample_medians,
+    value,
+)
+from stlatent.report.content import (
+    ACCURACY,
+    Fragment,
+    Headers,
+    escape,
+    html_table,
+    method_colours,
+    number,
+    score,
+    series_style,
+    table,
+    text_section,
+)
+from stlatent.report.inputs import Run
+
+GENES_SHOWN = 8
+CURVE_STEPS = 61
+VIEWS = (("pcc_normalised", "normalised", "Normalised"), ("pcc", "raw", "Raw counts"))
+
+EXPLAINED = """<div class="stl-prose"><p>Measured genes were hidden from the whole method, in turns,
+and then predicted; the prediction is compared with the measurement over all locations by Pearson's
+correlation (PCC: 1 is perfect, 0 is no better than chance). The <b>null</b> knows nothing about a gene:
+it predicts that every location holds the same mixture of genes, more of it where more molecules were
+caught. The other methods are what else could have been used.</p>
+<p><b>Which of the two to read.</b> Spots differ in how many molecules they caught. Almost every raw
+count follows that number, so on spots even the null reaches a high <em>raw</em> correlation.
+<em>Normalised</em> removes the depth of each location first, and what is left is biology: judge by it.
+An advantage seen in raw counts alone is no advantage.</p></div>"""
+
+METHOD_HEADERS: Headers = {
+    "pcc_normalised": score("PCC norm.", "Pearson correlation, library-size normalised"),
+    "pcc": score("PCC raw", "Pearson correlation of raw counts"),
+    "spearman": score("Spearman", "Rank correlation"),
+    "ssim": score("SSIM", "Structural similarity: level, contrast and pattern; 1 is identical"),
+    "rmse": number("RMSE", "Root mean square error of z-scored expression: lower is better"),
+    "js": number("JS", "Jensen-Shannon divergence of the spatial distributions: lower is better"),
+    "believable": number(
+        f"Genes > {BELIEVABLE}",
+        f"Held-out genes with normalised PCC above {BELIEVABLE}",
+        0,
+        suffix=" %",
+    ),
+    "seconds": number("Seconds", "Median time for one fold of one sample", 1),
+}
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the chapter, or nothing when no gene was held out."""
+    scores = run.arm_scores
+    if scores["pcc"].notna().sum() + scores["pcc_normalised"].notna().sum() == 0:
+        return []
+    fragments = [text_section(ACCURACY, "accuracy_how", "How to read this", EXPLAINED)]
+    fragments += [bars(run, *view) for view in VIEWS]
+    fragments += [curve(scores, *view) for view in VIEWS]
+    fragments += method_table(scores)
+    fragments += gene_lists(run)
+    return fragments + arm_table(run)
+
+
+def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
+    """Return one group of bars a sample: the median PCC of every method."""
+    medians = sample_medians(run.arm_scores)
+    methods = compared_methods(run.arm_scores)
+    data = {
+        sample: {m: value(medians, sample, m, measure) or 0.0 for m in methods}
+        for sample in run.samples
+        if run.arm_scores["sample"].eq(sample).any()
+    }
+    shown = medians[medians.index.isin(methods, level="method")][["pcc", "pcc_normalised"]]
+    lowest, highest = float(shown.min().min()), float(shown.max().max())
+    colours = method_colours(methods)
+    options = {
+        "categories": {m: {"name": m, "color": colours[m]} for m in reversed(methods)},
+        "pconfig": {
+            "id": f"accuracy_{suffix}_bars",
+            "title": f"Median held-out PCC: {label.lower()}",
+            "ylab": f"Median PCC over held-out genes ({label.lower()})",
+            "stacking": "group",
+            "cpswitch": False,
+            "hide_zero_cats": False,
+            "sort_samples": False,
+            "series_label": False,
+            "tt_decimals": 3,
+            "ymin": min(0.0, lowest),
+            "ymax": min(1.0, highest + 0.05),
+            "height": 160 + 14 * len(data) * (len(methods) + 1),
+        },
+    }
+    text = f"Median PCC of held-out genes, one bar a method ({label.lower()})."
+    name = f"Per sample: {label.lower()}"
+    return Fragment(ACCURACY, f"accuracy_{suffix}", name, text, "bargraph", data, options)
+
+
+def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragment:
+    """Return, for each method, the share of genes above every PCC, pooled over samples."""
+    methods = compared_methods(scores)
+    steps = np.linspace(-0.2, 1.0, CURVE_STEPS)
+    data = {}
+    for method in methods:
+        found = scores.loc[scores["method"] == method, measure].fillna(0.0).to_numpy()
+        data[method] = [
+            [round(float(x), 3), round(100 * float((found > x).mean()), 2)] for x in steps
+        ]
+    options = {
+        "pconfig": {
+            "id": f"accuracy_curve_{suffix}_plot",
+            "title": f"Held-out genes above a given PCC: {label.lower()}",
+            "xlab": f"PCC ({label.lower()})",
+            "ylab": "Held-out genes above it",
+            "ysuffix": " %",
+            "xmin": -0.2,
+            "xmax": 1,
+            "ymin": 0,
+            "ymax": 100,
+            **series_style(methods),
+            "colors": method_colours(methods),
+            "dash_styles": {m: "dash" for m in methods if m == "null"},
+            "x_lines": [{"value": BELIEVABLE, "color": "#888888", "dash": "dot", "width": 1}],
+            "tt_decimals": 1,
+            "height": 420,
+        }
+    }
+    text = (
+        "How many of the held-out genes each method predicts at least this well, all samples "
+        f"pooled: higher is better. The dotted line is {BELIEVABLE}."
+    )
+    name = f"Share of genes: {label.lower()}"
+    identifier = f"accuracy_curve_{suffix}"
+    return Fragment(ACCURACY, identifier, name, text, "linegraph", data, options)
+
+
+def method_table(scores: pd.DataFrame) -> list[Fragment]:
+    """Return every measure of every method, the median of the samples' medians."""
+    medians = sample_medians(scores).groupby("method").median()
+    above = (scores["pcc_normalised"] > BELIEVABLE).groupby(scores["method"]).mean()
+    seconds = scores.groupby("method")["seconds"].median()
+    rows = {
+        method: {
+            **{measure: float(medians.loc[method, measure]) for measure in MEASURES},
+            "believable": 100 * float(above[method]),
+            "seconds": float(seconds[method]),
+        }
+        for method in methods_in_order(scores)
+    }
+    text = (
+        "Medians over samples of the medians over genes. Every value of every gene is in "
+        "<code>evaluation/scores.csv</code>."
+    )
+    return table(ACCURACY, "accuracy_methods", "All measures", text, rows, METHOD_HEADERS, "Method")
+
+
+def gene_lists(run: Run) -> list[Fragment]:
+    """Return the best and the worst predicted held-out genes of every sample."""
+    ours = run.arm_scores[run.arm_scores["method"] == OURS]
+    rows = []
+    for sample in run.samples:
+        genes = ours[ours["sample"] == sample].dropna(subset=["pcc_normalised"])
+        ranked = genes.sort_values(["pcc_normalised", "gene"], ascending=[False, True])
+        shown = min(GENES_SHOWN, len(ranked) // 2)
+        if shown:
+            best, worst = ranked.head(shown), ranked.tail(shown)[::-1]
+            rows.append((f"<b>{escape(sample)}</b>", _named(best), _named(worst)))
+    if not rows:
+        return []
+    body = html_table(("Sample", "Best predicted", "Worst predicted"), rows)
+    text = (
+        "<p>Held-out genes of stlatent with their normalised PCC. A gene that is not listed here "
+        "was either not measured, or is in <code>evaluation/scores.csv</code>. Genes of the same "
+        "programme (ribosomal, stress, cell cycle) tend to stand or fall together.</p>"
+    )
+    return [text_section(ACCURACY, "accuracy_genes", "Which genes to believe", text + body)]
+
+
+def _named(genes: pd.DataFrame) -> str:
+    pairs = zip(genes["gene"], genes["pcc_normalised"], strict=True)
+    return ", ".join(f"<em>{escape(gene)}</em>&nbsp;{pcc:.2f}" for gene, pcc in pairs)
+
+
+def arm_table(run: Run) -> list[Fragment]:
+    """Return the comparison of arms, for studies."""
+    if len(run.arms) < 2:
+        return []
+    rows = {}
+    for arm, scores in run.scores[run.scores["method"] == OURS].groupby("arm"):
+        medians = sample_medians(scores).median()
+        rows[str(arm)] = {
+            **{measure: float(medians.at[measure]) for measure in MEASURES},
+            "believable": 100 * float((scores["pcc_normalised"] > BELIEVABLE).mean()),
+            "seconds": float(scores["seconds"].median()),
+        }
+    text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
+    return table(ACCURACY, "accuracy_arms", "Arms compared", text, rows, METHOD_HEADERS, "Arm")

@@ -1,0 +1,81 @@
+"""Numbers drawn from the tidy table of held-out scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stlatent.report.inputs import Run
+
+OURS = "stlatent"
+NULL = "null"
+MEASURES = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
+BELIEVABLE = 0.3
+
+
+def is_ours(method: str) -> bool:
+    """Tell stlatent and its variants (``stlatent_decoder``, ...) from the methods it is judged by."""
+    return method == OURS or method.startswith(f"{OURS}_")
+
+
+def sample_medians(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the median of every measure over genes, indexed by (sample, method)."""
+    return scores.groupby(["sample", "method"])[list(MEASURES)].median()
+
+
+def methods_in_order(scores: pd.DataFrame) -> list[str]:
+    """Return stlatent, its variants, the baselines by name, and the null last."""
+    found = sorted(set(scores["method"]))
+    ours = [method for method in found if is_ours(method)]
+    others = [method for method in found if method not in ours and method != NULL]
+    return [*ours, *others, *([NULL] if NULL in found else [])]
+
+
+def compared_methods(scores: pd.DataFrame) -> list[str]:
+    """Return the methods worth a place in a plot: stlatent without its variants, and the others."""
+    found = methods_in_order(scores)
+    return [name for name in found if name == OURS or not is_ours(name)] if OURS in found else found
+
+
+def baselines(scores: pd.DataFrame) -> list[str]:
+    """Return the methods other than stlatent and the null."""
+    return [name for name in methods_in_order(scores) if not is_ours(name) and name != NULL]
+
+
+def value(medians: pd.DataFrame, sample: str, method: str, measure: str) -> float | None:
+    """Return one median, or None where there is none."""
+    if (sample, method) not in medians.index:
+        return None
+    found = float(medians.loc[(sample, method), measure])  # type: ignore[arg-type]
+    return None if np.isnan(found) else found
+
+
+def best_baseline(
+    medians: pd.DataFrame, sample: str, names: list[str], measure: str
+) -> tuple[str, float] | None:
+    """Return the name and median of the best baseline of ``sample`` by ``measure``."""
+    found = [(value(medians, sample, name, measure), name) for name in names]
+    known = [(number, name) for number, name in found if number is not None]
+    if not known:
+        return None
+    number, name = max(known)
+    return name, number
+
+
+def share_above(scores: pd.DataFrame, sample: str, measure: str) -> float | None:
+    """Return the share of stlatent's held-out genes of ``sample`` above `BELIEVABLE`, in percent.
+
+    Genes without a value (nothing measured, or a flat prediction) count as not predicted.
+    """
+    genes = scores[(scores["sample"] == sample) & (scores["method"] == OURS)]
+    if genes.empty:
+        return None
+    return float(100 * (genes[measure] > BELIEVABLE).mean())
+
+
+def across_samples(run: Run, method: str, measure: str) -> float | None:
+    """Return the median over samples of the samples' medians of one method."""
+    medians = sample_medians(run.arm_scores)
+    found = [value(medians, sample, method, measure) for sample in run.samples]
+    known = [number for number in found if number is not None]
+    return float(np.median(known)) if known else None

@@ -1,0 +1,107 @@
+"""Chapter 7: the latent spaces, judged by classifiers and neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stlatent.report.content import ALIGNMENT, Fragment, Headers, number, score, table, words
+from stlatent.report.health import KNN
+from stlatent.report.inputs import Json, Run
+
+SPACES = {"X_vae": "VAE", "pca": "PCA"}
+NEIGHBOURS = ("5", "15", "30")
+
+MIXING: Headers = {
+    "auroc_before": score(
+        "AUROC before", "A fresh classifier of tissue against reference, before alignment"
+    ),
+    "auroc_after": score(
+        "AUROC after", "The same after alignment: 0.5 is perfectly mixed, 1 is fully apart"
+    ),
+    "clisi_before": score("cLISI before", "Neighbours of one type, before alignment: 1 is pure"),
+    "clisi_after": score("cLISI after", "Should not drop: a drop means that types were mixed up"),
+    "label_purity_reference": score(
+        "Purity reference", "Share of neighbours with the same label among reference cells"
+    ),
+    "label_purity_joint": score("Purity joint", "The same with the aligned tissue among them"),
+    "n_shared_genes": number("Shared genes", "Genes used for the alignment", 0),
+}
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the chapter, or nothing when no sample was evaluated."""
+    found = {sample: e for sample in run.samples if (e := run.evaluation(sample)) is not None}
+    return [*mixing(found), *knn(found), *cross_modal(found)]
+
+
+def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
+    """Return how well tissue and reference mix, and what it costs."""
+    rows = {
+        sample: {**(e.get("alignment") or {}), "n_shared_genes": e.get("n_shared_genes")}
+        for sample, e in evaluations.items()
+    }
+    text = (
+        "Good alignment: the AUROC falls towards 0.5 while cLISI and purity stay. An AUROC that "
+        "falls together with cLISI means over-mixing: cells were forced onto the wrong types."
+    )
+    return table(ALIGNMENT, "alignment_mixing", "Tissue against reference", text, rows, MIXING)
+
+
+def knn(evaluations: dict[str, Json]) -> list[Fragment]:
+    """Return the paper's kNN evaluation: latent space against PCA."""
+    spaces = {
+        sample: (e.get("knn_reference") or {}).get("spaces", {})
+        for sample, e in evaluations.items()
+    }
+    names = list(dict.fromkeys([*SPACES, *(name for s in spaces.values() for name in s)]))
+    headers: Headers = {"label": words("Label", "Column of the reference that was predicted")}
+    for metric, title in (("macro_f1", "macro-F1"), ("accuracy", "accuracy")):
+        for k in (KNN, *(k for k in NEIGHBOURS if k != KNN)):
+            for name in names:
+                shown = SPACES.get(name, name)
+                suffix = "" if k == KNN else f" k={k}"
+                meaning = f"{title} of a k={k} nearest-neighbour classifier in {shown}"
+                headers[f"{name}_{metric}_{k}"] = score(
+                    f"{shown} {title}{suffix}", meaning, hidden=k != KNN
+                )
+    rows = {sample: _knn_row(evaluations[sample], found) for sample, found in spaces.items()}
+    text = (
+        "Held-out reference cells are given the label of their 15 nearest neighbours; macro-F1 "
+        "counts every cell type the same, however rare. The VAE should do at least as well as PCA. "
+        "Other numbers of neighbours are under <em>Configure columns</em>."
+    )
+    return table(ALIGNMENT, "alignment_knn", "Cell types in the reference", text, rows, headers)
+
+
+def _knn_row(evaluation: Json, spaces: Json) -> dict[str, Any]:
+    if not spaces:
+        return {}
+    row = {"label": evaluation["knn_reference"].get("label_key")}
+    for name, by_k in spaces.items():
+        for k, metrics in by_k.items():
+            row.update({f"{name}_{metric}_{k}": found for metric, found in metrics.items()})
+    return row
+
+
+def cross_modal(evaluations: dict[str, Json]) -> list[Fragment]:
+    """Return how well tissue labels are predicted from reference cells."""
+    headers: Headers = {}
+    for metric, title in (("macro_f1", "Macro-F1"), ("accuracy", "Accuracy")):
+        for k in NEIGHBOURS:
+            headers[f"{metric}_{k}"] = score(
+                f"{title} k={k}", f"{title} at {k} neighbours", hidden=k != KNN
+            )
+    headers["n_shared_labels"] = number("Shared labels", "Labels found in both", 0)
+    rows: dict[str, dict[str, Any]] = {}
+    for sample, evaluation in evaluations.items():
+        found = evaluation.get("knn_cross_modal")
+        if found:
+            values = {f"{m}_{k}": v for k, ms in found["k"].items() for m, v in ms.items()}
+            rows[sample] = {**values, "n_shared_labels": found.get("n_shared_labels")}
+    text = (
+        "Tissue locations with a known label are given the label of their nearest reference cells. "
+        "Only where both tissue and reference are labelled with common names."
+    )
+    return table(
+        ALIGNMENT, "alignment_cross_modal", "Labels carried over to the tissue", text, rows, headers
+    )

@@ -1,0 +1,57 @@
+"""The run in three numbers, for the top of the report and for messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stlatent.report import health
+from stlatent.report.accuracy_summary import NULL, OURS, across_samples, baselines
+from stlatent.report.inputs import Json, Run
+from stlatent.report.outcome import Outcome
+
+
+def headline(run: Run, ended: dict[str, Outcome]) -> list[Json]:
+    """Return exactly three items: ``name``, ``value`` and ``text``."""
+    return [_finished(ended), _accuracy(run), _health(run)]
+
+
+def failed_samples(ended: dict[str, Outcome]) -> list[Json]:
+    """Return the failed samples as ``{"id", "step", "reason"}``."""
+    failed = [outcome for outcome in ended.values() if outcome.status == "failed"]
+    return [{"id": o.sample, "step": o.step, "reason": o.reason} for o in failed]
+
+
+def _finished(ended: dict[str, Outcome]) -> Json:
+    count = Counter(outcome.status for outcome in ended.values())
+    parts = [f"{count['warning']} with a warning" if count["warning"] else ""]
+    parts += [f"{count['failed']} failed" if count["failed"] else ""]
+    text = ", ".join(part for part in parts if part) or "none failed"
+    done = count["finished"] + count["warning"]
+    return {"name": "Samples finished", "value": f"{done} of {len(ended)}", "text": text}
+
+
+def _accuracy(run: Run) -> Json:
+    name = "Held-out accuracy (median normalised PCC)"
+    ours = across_samples(run, OURS, "pcc_normalised")
+    raw = across_samples(run, OURS, "pcc")
+    if ours is None and raw is None:
+        return {"name": name, "value": "not measured", "text": "no gene was held out"}
+    null = across_samples(run, NULL, "pcc")
+    found = [(across_samples(run, m, "pcc_normalised"), m) for m in baselines(run.arm_scores)]
+    known = [(number, method) for number, method in found if number is not None]
+    best = f"best baseline {max(known)[1]} {max(known)[0]:.2f}" if known else "no baseline"
+    text = f"{best}; raw PCC {_shown(raw)}, library size alone {_shown(null)}"
+    return {"name": name, "value": _shown(ours), "text": text}
+
+
+def _shown(number: float | None) -> str:
+    return "n/a" if number is None else f"{number:.2f}"
+
+
+def _health(run: Run) -> Json:
+    results = [result for s in run.samples for result in health.run_checks(run, s).values()]
+    count = Counter(result.status for result in results)
+    value = f"{count['failed']} failed, {count['warned']} warned"
+    ran = sum(count[status] for status in ("passed", "warned", "failed"))
+    text = f"{count['passed']} of {ran} checks passed" if ran else "no check could run"
+    return {"name": "Health checks", "value": value, "text": text}

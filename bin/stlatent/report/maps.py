@@ -1,0 +1,144 @@
+"""Chapter 4: held-out genes on the tissue, measured beside imputed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stlatent.report.content import MAPS, Fragment, escape, text_section
+from stlatent.report.inputs import Json, Run
+
+SAMPLES_EMBEDDED = 12
+DPI = 80
+PANEL_INCHES = 2.6
+COLOUR_MAP = "viridis"
+MAP_FOLDER = "maps"
+
+EXPLAINED = """<div class="stl-prose"><p>For every sample four genes that were measured, hidden and
+predicted: the best, a good one (three quarters of the genes are worse), the median and the worst by
+normalised PCC. Above the measurement, below the prediction, both as the log of library-size
+normalised counts (intensities as they are). Each panel runs from 0 (dark) to its own 99th percentile
+(bright), so compare patterns, not brightness. At most 3000 locations are drawn. The genes are chosen
+by rank, not by beauty: <em>median</em> is what to expect of a gene that was never measured.</p></div>"""
+
+
+def chosen(genes: list[Json]) -> list[tuple[str, Json]]:
+    """Return the best, a good, the median and the worst gene with their labels, without repeats."""
+    known = [gene for gene in genes if gene.get("measured") and gene.get("imputed")]
+    ranked = sorted(known, key=lambda gene: -_rank(gene))
+    picks: dict[int, str] = {}
+    for label, quantile in (("best", 0.0), ("good", 0.25), ("median", 0.5), ("worst", 1.0)):
+        if ranked:
+            picks.setdefault(round(quantile * (len(ranked) - 1)), label)
+    return [(label, ranked[place]) for place, label in sorted(picks.items())]
+
+
+def _rank(gene: Json) -> float:
+    for measure in ("pcc_normalised", "pcc"):
+        found = gene.get(measure)
+        if found is not None and np.isfinite(found):
+            return float(found)
+    return -2.0
+
+
+def draw(content: Json) -> bytes | None:
+    """Return a PNG of small multiples, measured above imputed, or None without genes."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    genes = chosen(content.get("genes", []))
+    if not genes:
+        return None
+    places = np.asarray(content["coordinates"], dtype=float)[:, :2]
+    width, height = _panel_size(places)
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
+        figure = Figure(figsize=(width * len(genes), 2 * height + 0.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(2, len(genes), squeeze=False)
+        for column, (label, gene) in enumerate(genes):
+            axes[0, column].set_title(f"{gene['gene']} ({label})\n{_accuracy(gene)}", fontsize=9)
+            for row, kind in enumerate(("measured", "imputed")):
+                _panel(axes[row, column], places, np.asarray(gene[kind], dtype=float), width)
+        for row, kind in enumerate(("measured", "imputed")):
+            axes[row, 0].set_ylabel(kind)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _panel_size(places: NDArray[Any]) -> tuple[float, float]:
+    """Return the size of a panel in inches that fits the shape of the tissue."""
+    extent = np.maximum(np.ptp(places, axis=0), 1e-9)
+    return PANEL_INCHES, float(np.clip(PANEL_INCHES * extent[1] / extent[0], 1.2, 4.0))
+
+
+def _accuracy(gene: Json) -> str:
+    shown = [(gene.get("pcc"), "raw"), (gene.get("pcc_normalised"), "norm.")]
+    return "PCC " + ", ".join(
+        f"{name} {float(found):.2f}" for found, name in shown if found is not None
+    )
+
+
+def _panel(axis: Any, places: NDArray[Any], values: NDArray[Any], inches: float) -> None:
+    top = float(np.nanpercentile(values, 99)) if np.isfinite(values).any() else 1.0
+    if top <= 0:
+        top = float(np.nanmax(values, initial=0.0)) or 1.0
+    order = np.argsort(values, kind="stable")
+    size = (72 * inches * 0.95) ** 2 / max(len(places), 1) * 0.8
+    axis.scatter(
+        places[order, 0], places[order, 1], c=values[order], s=min(size, 60), vmin=0, vmax=top,
+        cmap=COLOUR_MAP, linewidths=0,
+    )  # fmt: skip
+    axis.set_aspect("equal")
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def sections(run: Run, folder: Path) -> list[Fragment]:
+    """Write a PNG of every sample into ``folder/maps``, and show the first few in the report."""
+    drawn = {}
+    for sample in run.samples:
+        picture = draw(run.maps[sample]) if sample in run.maps else None
+        if picture:
+            drawn[sample] = picture
+    if not drawn:
+        return []
+    target = folder / MAP_FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    for sample, picture in drawn.items():
+        (target / f"{sample}.png").write_bytes(picture)
+    shown = list(drawn)[:SAMPLES_EMBEDDED]
+    body = "".join(
+        embedded(sample, drawn[sample], run.maps[sample], is_open=place == 0)
+        for place, sample in enumerate(shown)
+    )
+    rest = list(drawn)[SAMPLES_EMBEDDED:]
+    return [text_section(MAPS, "maps_genes", MAPS.name, EXPLAINED + body + _others(rest))]
+
+
+def embedded(sample: str, picture: bytes, content: Json, is_open: bool) -> str:
+    """Return one sample's picture, folded away unless ``is_open``."""
+    genes = ", ".join(f"{gene['gene']} ({label})" for label, gene in chosen(content["genes"]))
+    alt = f"Sample {sample}: measured above imputed expression of the held-out genes {genes}"
+    code = base64.b64encode(picture).decode("ascii")
+    return (
+        f'<details class="stl-map"{" open" if is_open else ""}><summary><b>{escape(sample)}</b>: '
+        f"{escape(genes)}</summary>"
+        f'<img alt="{escape(alt)}" src="data:image/png;base64,{code}"></details>'
+    )
+
+
+def _others(samples: list[str]) -> str:
+    if not samples:
+        return ""
+    names = ", ".join(escape(sample) for sample in samples)
+    return f"<p>The same pictures of {names} are in <code>evaluation/maps/</code>.</p>"

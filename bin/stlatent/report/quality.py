@@ -1,0 +1,145 @@
+"""Chapter 5: what quality control kept and removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stlatent.report.content import QUALITY, Fragment, Headers, number, series_style, table
+from stlatent.report.inputs import Json, Run
+
+REASONS = {
+    "min_counts": ("too few counts", "#D55E00"),
+    "min_genes": ("too few genes", "#E69F00"),
+    "max_mito": ("too much mitochondrial RNA", "#CC79A7"),
+    "mad_outlier": ("outlier", "#56B4E9"),
+}
+OTHER_COLOURS = ("#5D3A9B", "#B8A900", "#8C564B")
+KEPT_COLOUR = "#0072B2"
+
+HEADERS: Headers = {
+    "before": number("Locations before", "Spots or cells in the input", 0),
+    "after": number("After", "Spots or cells kept", 0),
+    "genes_before": number("Genes before", "Genes in the input", 0),
+    "genes_after": number("Genes after", "Genes kept", 0),
+    "counts": number("Median counts", "Molecules per kept spot or cell", 0),
+    "genes": number("Median genes", "Genes detected per kept spot or cell", 0),
+    "mito": number("Mito", "Median share of mitochondrial counts after filtering", 1, suffix=" %"),
+    "median_counts_before": number("Median counts before", "Before filtering", 0, hidden=True),
+}
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the chapter: samples first, then references."""
+    ordered = [name for name in run.samples if name in run.quality]
+    ordered += sorted(name for name in run.quality if name not in ordered)
+    summaries = {name: run.quality[name] for name in ordered}
+    if not summaries:
+        return []
+    rows = {label(name, found): row(found) for name, found in summaries.items()}
+    text = "Samples first, then the single-cell references they were imputed from."
+    return [
+        *table(QUALITY, "quality_table", "Before and after", text, rows, HEADERS, "Input"),
+        removed(summaries),
+        *histograms(summaries),
+    ]
+
+
+def label(name: str, summary: Json) -> str:
+    """Return the name of an input; references are marked as such."""
+    return f"{name} (reference)" if summary.get("kind") == "reference" else name
+
+
+def row(summary: Json) -> dict[str, Any]:
+    """Return the row of one input."""
+    before, after = summary["before"], summary["after"]
+    return {
+        "before": before["observations"],
+        "after": after["observations"],
+        "genes_before": before["genes"],
+        "genes_after": after["genes"],
+        "counts": after.get("median_counts"),
+        "genes": after.get("median_genes"),
+        "mito": after.get("median_mito_percent"),
+        "median_counts_before": before.get("median_counts"),
+    }
+
+
+def removed(summaries: dict[str, Json]) -> Fragment:
+    """Return bars of kept and removed locations, by reason.
+
+    One location can fall to several reasons; each is counted under the first of them so that the
+    bar adds up to the input.
+    """
+    data: dict[str, dict[str, int]] = {}
+    for name, summary in summaries.items():
+        left = summary["before"]["observations"] - summary["after"]["observations"]
+        bar = {"kept": summary["after"]["observations"]}
+        for reason, count in summary.get("removed", {}).get("observations", {}).items():
+            bar[reason] = min(int(count), left)
+            left -= bar[reason]
+        if left > 0:
+            bar["other"] = left
+        data[label(name, summary)] = bar
+    reasons = list(dict.fromkeys(reason for bar in data.values() for reason in bar))
+    options = {
+        "categories": _categories(reasons),
+        "pconfig": {
+            "id": "quality_removed_bars",
+            "title": "Locations kept and removed",
+            "ylab": "Spots or cells",
+            "cpswitch_c_active": False,
+            "series_label": False,
+            "sort_samples": False,
+        },
+    }
+    text = "What happened to every spot or cell of the input; a location counts once."
+    return Fragment(
+        QUALITY, "quality_removed", "Removed, by reason", text, "bargraph", data, options
+    )
+
+
+def _categories(reasons: list[str]) -> dict[str, dict[str, str]]:
+    known = {"kept": ("kept", KEPT_COLOUR), "other": ("other", "#999999"), **REASONS}
+    spare = [reason for reason in reasons if reason not in known]
+    for place, reason in enumerate(spare):
+        known[reason] = (reason.replace("_", " "), OTHER_COLOURS[place % len(OTHER_COLOURS)])
+    return {r: {"name": known[r][0], "color": known[r][1]} for r in reasons}
+
+
+def histograms(summaries: dict[str, Json]) -> list[Fragment]:
+    """Return the distributions of counts and genes per location, in percent of locations."""
+    views, titles = [], []
+    for key, title in (("counts", "Counts"), ("genes", "Genes")):
+        lines = {
+            label(name, summary): as_percent(summary["histograms"][key])
+            for name, summary in summaries.items()
+            if summary.get("histograms", {}).get(key)
+        }
+        if lines:
+            views.append(lines)
+            titles.append({"name": title, "xlab": f"{title} per spot or cell", "ylab": "Share"})
+    if not views:
+        return []
+    options = {
+        "pconfig": {
+            "id": "quality_histograms_plot",
+            "title": "Counts and genes per location",
+            "xlab": titles[0]["xlab"],
+            "ylab": "Share of spots or cells",
+            "ysuffix": " %",
+            "ymin": 0,
+            "xmin": 0,
+            "data_labels": titles,
+            "tt_decimals": 1,
+            **series_style(list(dict.fromkeys(name for lines in views for name in lines))),
+        }
+    }
+    text = "A hump near zero is empty or off-tissue locations; two humps are often two tissues."
+    name = "Depth"
+    return [Fragment(QUALITY, "quality_histograms", name, text, "linegraph", views, options)]
+
+
+def as_percent(bins: list[list[float]]) -> list[list[float]]:
+    """Return a histogram with its heights in percent of the total."""
+    total = sum(count for _, count in bins) or 1
+    return [[float(x), round(100 * count / total, 3)] for x, count in bins]

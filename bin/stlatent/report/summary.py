@@ -1,0 +1,171 @@
+"""Chapter 1: how the run went, the failed samples first, and one row a sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stlatent.report import health
+from stlatent.report.accuracy_summary import (
+    BELIEVABLE,
+    NULL,
+    OURS,
+    baselines,
+    best_baseline,
+    sample_medians,
+    share_above,
+    value,
+)
+from stlatent.report.content import (
+    SUMMARY,
+    Fragment,
+    Headers,
+    escape,
+    html_table,
+    number,
+    score,
+    table,
+    text_section,
+    verdict,
+    words,
+)
+from stlatent.report.headline import headline
+from stlatent.report.inputs import Json, Run
+from stlatent.report.outcome import Outcome, outcomes
+
+STYLE = """<style>
+#page_title, #mqc_welcome, #mqc-nav-header, .mqc-toolbox-buttons .mqc-toolbox-label {
+  display: none !important; }
+.stl-tiles { display: flex; flex-wrap: wrap; gap: 1rem; margin: .5rem 0 1rem; }
+.stl-tile { flex: 1 1 16rem; border: 1px solid var(--bs-border-color); border-radius: .4rem;
+  padding: .8rem 1rem; }
+.stl-tile b { display: block; font-size: 1.7rem; line-height: 1.2; }
+.stl-tile span { color: var(--bs-secondary-color); }
+.stl-failed { border-left: .35rem solid #b3371b; padding: .1rem 0 .1rem 1rem; margin-bottom: 1rem; }
+.stl-warned { border-left: .35rem solid #a66200; padding: .1rem 0 .1rem 1rem; margin-bottom: 1rem; }
+.stl-table { width: auto; max-width: 100%; }
+.stl-table td, .stl-table th { padding-right: 1.5rem; vertical-align: top; }
+.stl-narrow td:first-child { white-space: nowrap; }
+.stl-prose { max-width: 62rem; }
+.stl-map img { max-width: 100%; height: auto; background: #fff; }
+.stl-map summary { cursor: pointer; padding: .3rem 0; }
+@media (min-width: 1300px) {
+  .stl-pair { display: inline-block; width: 49.5%; vertical-align: top; }
+  #mqc-section-wrapper-accuracy_normalised, #mqc-section-wrapper-accuracy_raw,
+  #mqc-section-wrapper-accuracy_curve_normalised, #mqc-section-wrapper-accuracy_curve_raw {
+    display: inline-block; width: 49.5%; vertical-align: top; }
+}
+</style>"""
+
+HEADERS: Headers = {
+    "status": verdict("Status", "finished, warning (a fold is missing) or failed"),
+    "health": verdict("Health", "The worst result of the health checks"),
+    "spots": number("Locations", "Spots or cells left after quality control", 0),
+    "genes": number("Shared genes", "Genes that tie the tissue to the reference", 0),
+    "normalised": score(
+        "PCC norm.",
+        "stlatent: median over held-out genes of the Pearson correlation of library-size "
+        "normalised expression. The honest number on spots",
+    ),
+    "baseline_normalised": score("Best baseline", "Best baseline, median normalised PCC"),
+    "null_normalised": score("Null norm.", "Null, median normalised PCC", hidden=True),
+    "baseline_name": words("Which", "Name of that baseline"),
+    "raw": score("PCC raw", "stlatent: median held-out Pearson correlation of raw counts"),
+    "baseline_raw": score("Baseline raw", "Best baseline, median raw PCC", hidden=True),
+    "null_raw": score("Null raw", "Raw PCC that library size alone gives"),
+    "believable": number(
+        f"Genes > {BELIEVABLE}",
+        f"Share of held-out genes with a normalised PCC above {BELIEVABLE}",
+        0,
+        suffix=" %",
+        min=0,
+        max=100,
+        scale="Blues",
+    ),
+    "believable_raw": number(
+        f"Genes > {BELIEVABLE} raw",
+        f"Share of held-out genes with a raw PCC above {BELIEVABLE}",
+        0,
+        suffix=" %",
+        min=0,
+        max=100,
+        scale="Blues",
+        hidden=True,
+    ),
+}
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the overview and the table of samples."""
+    ended = outcomes(run)
+    overview = STYLE + tiles(run, ended) + failed_list(ended) + warning_list(ended)
+    rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
+    explained = (
+        "One row a sample. Correlations are medians over <em>held-out</em> genes: measured genes "
+        "that were hidden from the method and then predicted. Hover over a heading for its meaning."
+    )
+    return [
+        text_section(SUMMARY, "summary_overview", SUMMARY.name, overview),
+        *table(SUMMARY, "summary_samples", "Samples", explained, rows, HEADERS),
+    ]
+
+
+def tiles(run: Run, ended: dict[str, Outcome]) -> str:
+    """Return the headline as three tiles."""
+    inside = "".join(
+        f'<div class="stl-tile"><span>{escape(item["name"])}</span>'
+        f"<b>{escape(item['value'])}</b><span>{escape(item['text'])}</span></div>"
+        for item in headline(run, ended)
+    )
+    name = run.facts.get("name") or run.facts.get("run_name")
+    version = run.facts.get("pipeline_version")
+    about = [
+        f"run <b>{escape(name)}</b>" if name else "",
+        f"stlatent {escape(version)}" if version else "",
+    ]
+    line = ", ".join(part for part in about if part)
+    return f'<p>{line}</p><div class="stl-tiles">{inside}</div>'
+
+
+def failed_list(ended: dict[str, Outcome]) -> str:
+    """Return the failed samples with their reasons."""
+    failed = [outcome for outcome in ended.values() if outcome.status == "failed"]
+    if not failed:
+        return ""
+    return f'<div class="stl-failed"><h4>Failed samples</h4>{_listed(failed)}</div>'
+
+
+def warning_list(ended: dict[str, Outcome]) -> str:
+    """Return the samples that finished with something missing."""
+    warned = [outcome for outcome in ended.values() if outcome.status == "warning"]
+    if not warned:
+        return ""
+    return f'<div class="stl-warned"><h4>Finished with a warning</h4>{_listed(warned)}</div>'
+
+
+def _listed(listed: list[Outcome]) -> str:
+    rows = [(f"<b>{escape(o.sample)}</b>", escape(o.step), escape(o.reason)) for o in listed]
+    return html_table(("Sample", "Step", "Reason"), rows, "stl-narrow")
+
+
+def sample_row(run: Run, ended: Outcome) -> Json:
+    """Return the row of one sample."""
+    sample = ended.sample
+    worst = health.worst(health.run_checks(run, sample))
+    unknown = worst == "not_run" or ended.status == "failed"
+    medians, names = sample_medians(run.arm_scores), baselines(run.arm_scores)
+    row: dict[str, Any] = {
+        "status": ended.status,
+        "health": None if unknown else worst,
+        "spots": run.quality.get(sample, {}).get("after", {}).get("observations"),
+        "genes": health.shared_gene_count(run, sample),
+        "believable": share_above(run.arm_scores, sample, "pcc_normalised"),
+        "believable_raw": share_above(run.arm_scores, sample, "pcc"),
+    }
+    for measure, suffix in (("pcc_normalised", "normalised"), ("pcc", "raw")):
+        best = best_baseline(medians, sample, names, measure)
+        row[suffix] = value(medians, sample, OURS, measure)
+        row[f"baseline_{suffix}"] = best[1] if best else None
+        row[f"null_{suffix}"] = value(medians, sample, NULL, measure)
+        if suffix == "normalised":
+            row["baseline_name"] = best[0] if best else None
+    return row
