@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve
+from sklearn.linear_model import RidgeCV
 
 from stlatent.expression import standardise
 from stlatent.graph import neighbour_mean
@@ -89,8 +91,6 @@ def null(problem: Problem) -> Array:
 
 def ridge(problem: Problem, mixing: float = 0.5) -> Array:
     """Ridge regression of z-scored targets on the z-scored panel, penalty by leave-one-out."""
-    from sklearn.linear_model import RidgeCV
-
     reference, tissue = standardised_panels(problem, mixing)
     target, mean, spread = _z_scored(problem.reference_target)
     model = RidgeCV(alphas=RIDGE_ALPHAS).fit(reference.astype(np.float64), target)
@@ -233,8 +233,6 @@ def _kernel_coefficients(
     reference: Array, target: Array, scale: float, penalty: float, max_landmarks: int, seed: int
 ) -> tuple[Array, Array]:
     """Landmarks (m x panel) and the coefficients (m x targets) of their kernels."""
-    from scipy.linalg import solve
-
     n = len(reference)
     if n <= max_landmarks:
         gram = _kernel(reference, reference, scale).astype(np.float64)
