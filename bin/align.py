@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Align one tissue to the frozen latent space of its reference."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import anndata
+import click
+
+from stlatent import devices, slots
+from stlatent.failures import step
+
+
+@click.command()
+@click.option("--spatial", type=click.Path(exists=True), required=True, help="QC'd tissue.")
+@click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
+@click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--arm", default="default", show_default=True)
+@click.option("--alignment", type=click.Choice(["adversarial", "none"]), default="adversarial")
+@click.option("--n-neighbors", default=8, show_default=True)
+@click.option("--pretrain-epochs", default=150, show_default=True)
+@click.option("--discriminator-epochs", default=50, show_default=True)
+@click.option("--epochs", default=150, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
+@click.option("--threads", default=1, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), required=True)
+@click.option("--history", type=click.Path(path_type=Path), required=True)
+@click.option("--failure", type=click.Path(path_type=Path), required=True)
+def main(
+    spatial: str,
+    vae: str,
+    fold: Path,
+    arm: str,
+    alignment: str,
+    n_neighbors: int,
+    pretrain_epochs: int,
+    discriminator_epochs: int,
+    epochs: int,
+    seed: int,
+    device: devices.Device,
+    threads: int,
+    output: Path,
+    history: Path,
+    failure: Path,
+) -> None:
+    """Align one tissue to the frozen latent space of its reference."""
+    split = json.loads(fold.read_text())
+    with step("ALIGN", split["sample"], "sample", failure):
+        from stlatent.alignment.inputs import prepare
+        from stlatent.alignment.trainer import AlignmentSettings, align
+        from stlatent.vae import storage
+
+        devices.make_deterministic(seed, threads)
+        adata = slots.read(spatial, slots.INGESTED_SPATIAL)
+        saved = storage.load(vae)
+        start = time.perf_counter()
+        inputs = prepare(adata, saved.reference, split["panel"], split["hidden"], n_neighbors)
+        settings = AlignmentSettings(
+            alignment=alignment,
+            pretrain_epochs=pretrain_epochs,
+            discriminator_epochs=discriminator_epochs,
+            epochs=epochs,
+            seed=seed,
+            device=devices.resolve(device),
+        )
+        aligned = align(inputs, settings)
+        seconds = time.perf_counter() - start
+        result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
+        result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
+        result.obsm[slots.X_ALIGNED] = aligned.aligned
+        result.obsm[slots.X_UNALIGNED] = aligned.unaligned
+        result.obsm[slots.X_SPATIAL] = aligned.spatial
+        result.obsm[slots.X_JOINT] = aligned.joint
+        slots.note(
+            result, arm=arm, fold=split["fold"], seconds=seconds, precision=aligned.precision
+        )
+        slots.write(result, output, slots.ALIGNED)
+        trained = {
+            "id": split["sample"],
+            "arm": arm,
+            "fold": split["fold"],
+            "phase": aligned.history.phase,
+            "epoch": list(range(len(aligned.history.phase))),
+            "series": aligned.history.series,
+            "n_panel_genes": len(split["panel"]),
+            "n_neighbors": n_neighbors,
+            "seconds": seconds,
+        }
+        history.write_text(json.dumps(trained) + "\n")
+
+
+if __name__ == "__main__":
+    main()

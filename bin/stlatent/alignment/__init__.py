@@ -1,0 +1,1 @@
+"""Alignment of a tissue to the frozen latent space of its reference."""

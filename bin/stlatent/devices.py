@@ -1,0 +1,37 @@
+"""Devices, threads and reproducibility of torch."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+def resolve(device: Device) -> str:
+    """Return the torch device for ``device``: ``cuda`` for a GPU, ``cpu`` otherwise.
+
+    ``auto`` takes a GPU when there is one. ``gpu`` without a GPU falls back to the CPU and says so.
+    """
+    import torch
+
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "gpu":
+        print("A GPU was asked for but torch sees none: running on the CPU.", flush=True)
+    return "cpu"
+
+
+def make_deterministic(seed: int, threads: int) -> None:
+    """Seed torch and allow only deterministic algorithms, in full float32."""
+    # cuBLAS is deterministic only with a fixed workspace.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

@@ -1,0 +1,117 @@
+"""Sparse neighbour graphs of spots, and blocks of them for minibatches. Nothing is N x N."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.spatial import cKDTree
+
+
+def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = None) -> np.ndarray:
+    """Return the indices of every spot's k nearest other spots, n x k.
+
+    Parameters
+    ----------
+    coordinates
+        n x 2 or n x 3.
+    k
+        Neighbours per spot; fewer when a section has fewer spots, padded with the spot itself.
+    sections
+        Section of every spot; neighbours never cross sections.
+    """
+    n = len(coordinates)
+    groups = np.zeros(n, dtype=int) if sections is None else np.unique(sections, return_inverse=True)[1]
+    found = np.repeat(np.arange(n)[:, None], k, axis=1)
+    for group in range(groups.max() + 1):
+        members = np.flatnonzero(groups == group)
+        reach = min(k, len(members) - 1)
+        if reach == 0:
+            continue
+        _, nearest = cKDTree(coordinates[members]).query(coordinates[members], k=reach + 1)
+        found[members, :reach] = members[_without_self(nearest)]
+    return found
+
+
+def _without_self(nearest: np.ndarray) -> np.ndarray:
+    # With duplicated coordinates a spot is not always its own first neighbour.
+    own = nearest == np.arange(len(nearest))[:, None]
+    own[~own.any(1), -1] = True
+    return nearest[~own].reshape(len(nearest), -1)
+
+
+def adjacency(nearest: np.ndarray) -> sp.csr_matrix:
+    """Return the symmetric 0/1 adjacency (no self-loops) of an n x k neighbour table."""
+    n, k = nearest.shape
+    rows = np.repeat(np.arange(n, dtype=np.int32), k)
+    directed = sp.csr_matrix((np.ones(n * k, np.float32), (rows, nearest.ravel())), shape=(n, n))
+    symmetric = directed.maximum(directed.T)
+    symmetric.setdiag(0)
+    symmetric.eliminate_zeros()
+    symmetric.data[:] = 1
+    return symmetric.tocsr()
+
+
+def normalised_adjacency(graph: sp.csr_matrix) -> sp.csr_matrix:
+    """Return D^-1/2 (A + I) D^-1/2 (Kipf and Welling 2017) as float32 CSR."""
+    looped = graph + sp.identity(graph.shape[0], dtype=np.float32, format="csr")
+    scale = sp.diags(1 / np.sqrt(np.asarray(looped.sum(1)).ravel()))
+    return (scale @ looped @ scale).tocsr().astype(np.float32)
+
+
+def neighbour_mean(values: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Return every spot's mean over its neighbours, shaped like ``values`` (n x genes)."""
+    n, k = nearest.shape
+    rows = np.repeat(np.arange(n), k)
+    weights = sp.csr_matrix((np.full(n * k, 1 / k), (rows, nearest.ravel())), shape=(n, n))
+    return np.asarray(weights @ values, dtype=values.dtype)
+
+
+def blocks(coordinates: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut spots into compact blocks of at most ``size`` by halving along the longer axis."""
+    pending, done = [np.arange(len(coordinates))], []
+    while pending:
+        members = pending.pop()
+        if len(members) <= size:
+            done.append(np.sort(members))
+            continue
+        axis = np.ptp(coordinates[members], axis=0).argmax()
+        order = members[np.argsort(coordinates[members, axis], kind="stable")]
+        pending += np.array_split(order, 2)
+    return done
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Spots of one training step and the halo that makes their graph convolutions exact.
+
+    Attributes
+    ----------
+    nodes
+        Indices of the batch's own spots followed by its halo.
+    n_own
+        Number of own spots: losses are taken over ``nodes[:n_own]``.
+    operator
+        Rows and columns ``nodes`` of the normalised adjacency.
+    edges
+        2 x n_edges positions in ``nodes[:n_own]`` joined by an edge.
+    """
+
+    nodes: np.ndarray
+    n_own: int
+    operator: sp.csr_matrix
+    edges: np.ndarray
+
+
+def batch(
+    own: np.ndarray, graph: sp.csr_matrix, operator: sp.csr_matrix, n_hops: int = 2
+) -> Batch:
+    """Return the batch of the spots ``own`` with a halo of ``n_hops``."""
+    reached = own
+    for _ in range(n_hops):
+        reached = np.union1d(reached, graph[reached].indices)
+    halo = np.setdiff1d(reached, own)
+    nodes = np.concatenate([own, halo])
+    inner = sp.triu(graph[own][:, own], k=1).tocoo()
+    return Batch(nodes, len(own), operator[nodes][:, nodes].tocsr(), np.stack(inner.coords))

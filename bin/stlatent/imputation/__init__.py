@@ -1,0 +1,1 @@
+"""Expression of every gene at every location."""

@@ -1,0 +1,113 @@
+"""scVI (Lopez et al. 2018) through scvi-tools, its decoder exported to plain torch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from stlatent import slots
+from stlatent.vae.decoder import LatentDecoder
+from stlatent.vae.interface import TrainedVAE, VAESettings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from torch import nn
+
+PATIENCE = 30
+
+
+def export_decoder(module: nn.Module, n_batches: int) -> LatentDecoder:
+    """Fold scVI's decoder (linear, batch norm, ReLU, linear, softmax) into a `LatentDecoder`.
+
+    Parameters
+    ----------
+    module
+        ``SCVI.module`` in evaluation mode, one hidden layer.
+    n_batches
+        Number of batches the model was set up with.
+    """
+    linear, norm = module.decoder.px_decoder.fc_layers[0][:2]
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    offset = scale * (linear.bias - norm.running_mean) + norm.bias
+    n_latent = module.n_latent
+    # With a single batch scvi adds no batch columns.
+    columns = linear.weight[:, n_latent:] if n_batches > 1 else torch.zeros_like(offset)[:, None]
+    hidden_bias = (scale[:, None] * columns).T + offset
+    output = module.decoder.px_scale_decoder[0]
+    parts = (scale[:, None] * linear.weight[:, :n_latent], hidden_bias, output.weight, output.bias)
+    return LatentDecoder(*(part.detach().cpu().clone() for part in parts))
+
+
+def _series(history: dict[str, Any], name: str) -> list[float]:
+    return [float(value) for value in history[name].to_numpy().ravel()] if name in history else []
+
+
+def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> TrainedVAE:
+    """Train scVI on ``genes`` of the reference.
+
+    Parameters
+    ----------
+    adata
+        Reference with raw counts in ``X``; its batch key is honoured.
+    genes
+        Genes to model.
+    settings
+        Explicit epochs and KL warm-up: scvi's own warm-up of 400 epochs never ends on large data.
+
+    Returns
+    -------
+    Latent posterior means for every cell of ``adata``, the decoder and the history.
+    """
+    import scvi
+
+    scvi.settings.seed = settings.seed
+    scvi.settings.verbosity = logging.ERROR
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*num_workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint.*|.*LeafSpec.*")
+
+    counts = bool(slots.facts(adata)["counts"])
+    subset = adata[:, genes].copy()
+    batch_key = slots.facts(adata).get("batch_key")
+    scvi.model.SCVI.setup_anndata(subset, batch_key=batch_key)
+    model = scvi.model.SCVI(
+        subset,
+        n_latent=settings.n_latent,
+        gene_likelihood="zinb" if counts else "normal",
+        log_variational=counts,
+    )
+    warmup = min(settings.kl_warmup_epochs, max(settings.max_epochs // 2, 1))
+    model.train(
+        max_epochs=settings.max_epochs,
+        batch_size=settings.batch_size,
+        accelerator="gpu" if settings.device == "cuda" else "cpu",
+        devices=1,
+        early_stopping=True,
+        early_stopping_patience=PATIENCE,
+        early_stopping_warmup_epochs=warmup,
+        plan_kwargs={"n_epochs_kl_warmup": warmup},
+        enable_progress_bar=False,
+        logger=None,
+        # A last batch of one cell would break the batch norm.
+        datasplitter_kwargs={"drop_last": False},
+    )
+    history = {
+        "train_loss": _series(model.history, "train_loss_epoch"),
+        "validation_loss": _series(model.history, "elbo_validation"),
+        "kl_weight": _series(model.history, "kl_weight"),
+    }
+    model.module.eval()
+    latent = model.get_latent_representation().astype(np.float32)
+    monitored = history["validation_loss"] or history["train_loss"]
+    return TrainedVAE(
+        latent=latent,
+        decoder=export_decoder(model.module, model.summary_stats.n_batch),
+        genes=list(genes),
+        state={name: value.cpu() for name, value in model.module.state_dict().items()},
+        history=history,
+        best_epoch=int(np.nanargmin(monitored)),
+    )
