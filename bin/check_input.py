@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Check the samplesheet and the content of its files, before any work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from stlatent import input_check
+from stlatent.samplesheet import Problem, format_problems
+
+
+@click.command()
+@click.option("--rows", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--missing", default="", help="Ids of files that do not exist, with commas")
+@click.option("--output-dir", type=click.Path(path_type=Path), required=True)
+@click.argument("descriptions", nargs=-1, type=click.Path(exists=True, path_type=Path))
+def main(rows: Path, missing: str, output_dir: Path, descriptions: tuple[Path, ...]) -> None:
+    """Gather all problems; write what to run, and what to keep of each input."""
+    parsed = json.loads(rows.read_text())
+    described = [json.loads(path.read_text()) for path in descriptions]
+    inputs = input_check.Inputs(
+        parsed["rows"],
+        {description["id"]: description for description in described},
+        frozenset(filter(None, missing.split(","))),
+    )
+    problems = [Problem(**problem) for problem in parsed["problems"]] + input_check.check(inputs)
+    problems.sort(key=lambda problem: problem.line)
+    _write(output_dir, inputs, problems, parsed["sheet"])
+
+
+def _write(folder: Path, inputs: input_check.Inputs, problems: list[Problem], sheet: str) -> None:
+    samples, requests = ([], {}) if problems else input_check.plan(inputs)
+    result: dict[str, Any] = {
+        "valid": not problems,
+        "samples": samples,
+        "failures": input_check.failures(inputs),
+        "problems": [asdict(problem) for problem in problems],
+    }
+    (folder / "requests").mkdir(parents=True, exist_ok=True)
+    (folder / "input.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "problems.txt").write_text(format_problems(problems, sheet))
+    for identifier, request in requests.items():
+        path = folder / "requests" / f"{identifier}.json"
+        path.write_text(json.dumps(request, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

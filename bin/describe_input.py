@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Describe one distinct input of the samplesheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from stlatent import readers
+
+
+@click.command()
+@click.option("--id", "identifier", required=True)
+@click.option("--kind", type=click.Choice(["reference", "spatial"]), required=True)
+@click.option("--input", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--coordinates", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True)
+def main(identifier: str, kind: str, path: Path, coordinates: Path | None, output: Path) -> None:
+    """Describe one input; a file that cannot be read is described as such."""
+    description = readers.describe(path, kind, coordinates)
+    output.write_text(json.dumps({"id": identifier, "kind": kind, **description}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Bring one input into the pipeline's form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from stlatent import failures, readers, slots
+from stlatent.ingestion import ingest
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(["reference", "spatial"]), required=True)
+@click.option("--input", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--coordinates", type=click.Path(path_type=Path))
+@click.option("--request", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--output", type=click.Path(path_type=Path), required=True)
+@click.option("--failure", type=click.Path(path_type=Path), required=True)
+def main(
+    kind: slots.Kind,
+    path: Path,
+    coordinates: Path | None,
+    request: Path,
+    output: Path,
+    failure: Path,
+) -> None:
+    """Read a file of any known format and write h5ad."""
+    asked = json.loads(request.read_text())
+    subject = "sample" if kind == "spatial" else "reference"
+    with failures.step("INGEST", asked["id"], subject, failure):
+        contract = slots.INGESTED_SPATIAL if kind == "spatial" else slots.INGESTED_REFERENCE
+        adata = ingest(readers.read(path, kind, coordinates), asked)
+        slots.write(adata, output, contract)
+
+
+if __name__ == "__main__":
+    main()

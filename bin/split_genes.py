@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Split the genes of one sample into folds and choose the panel of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from stlatent import failures, genes, slots
+
+
+@click.command()
+@click.option("--spatial", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--reference", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--hvg", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--n-folds", type=click.IntRange(min=0), default=5, show_default=True)
+@click.option("--evaluation-genes", type=click.IntRange(min=0), default=300, show_default=True)
+@click.option("--n-alignment-genes", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--output-dir", type=click.Path(path_type=Path), required=True)
+@click.option("--failure", type=click.Path(path_type=Path), required=True)
+def main(
+    spatial: Path,
+    reference: Path,
+    hvg: Path,
+    n_folds: int,
+    evaluation_genes: int,
+    n_alignment_genes: int,
+    seed: int,
+    output_dir: Path,
+    failure: Path,
+) -> None:
+    """Write fold_all.json, and fold_1.json to fold_k.json."""
+    tissue = slots.read(spatial, slots.INGESTED_SPATIAL)
+    cells = slots.read(reference, slots.INGESTED_REFERENCE)
+    sample = slots.facts(tissue)["source"]
+    with failures.step("SPLIT_GENES", sample, "sample", failure):
+        folds = genes.make_folds(
+            tissue,
+            genes.shared_genes(tissue, cells),
+            hvg.read_text().splitlines(),
+            n_folds=n_folds,
+            n_evaluation_genes=evaluation_genes,
+            n_alignment_genes=n_alignment_genes,
+            seed=seed,
+        )
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for fold in folds:
+            record = {
+                "sample": sample,
+                "fold": fold.name,
+                "hidden": fold.hidden,
+                "panel": fold.panel,
+            }
+            (output_dir / f"fold_{fold.name}.json").write_text(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Selection of genes, and the folds that hide some of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from stlatent import slots
+from stlatent.failures import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+MIN_BATCH = 50
+MIN_SHARED_GENES = 3
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Genes hidden from everything, and the panel that the alignment may use."""
+
+    name: str
+    hidden: list[str]
+    panel: list[str]
+
+
+def rank_genes(adata: AnnData, n_top: int | None = None) -> list[str]:
+    """Rank all genes by how much they vary, best first.
+
+    Counts are ranked as by scanpy's ``seurat_v3`` (variance standardised by a fit over genes,
+    median rank over batches); where the fit fails, as on small panels, and for intensities, the
+    variance of log-normalised values or of intensities decides.
+
+    Parameters
+    ----------
+    adata
+        ``X``: ``n_obs x n_vars``, raw counts or intensities, CSR.
+    n_top
+        How many genes are ranked within each batch; all by default.
+    """
+    if not slots.facts(adata)["counts"]:
+        return _sorted_by(variances(adata.X), adata.var_names)
+    try:
+        return _rank_by_seurat_v3(adata, n_top or adata.n_vars)
+    except (ValueError, ZeroDivisionError, np.linalg.LinAlgError) as error:
+        warnings.warn(f"ranking genes by log-normalised variance: {error}", stacklevel=2)
+        return _sorted_by(variances(log_normalised(adata.X)), adata.var_names)
+
+
+def batches(adata: AnnData) -> pd.Series[str] | None:
+    """Return the batch of each observation for gene selection, or None without batches.
+
+    Batches of fewer than 50 observations are too small for a fit of their own and are pooled; a
+    pool that stays too small joins the largest batch.
+    """
+    column = slots.label_column(adata, "batch_key")
+    if column is None:
+        return None
+    labels = column.astype(str)
+    sizes = labels.value_counts()
+    small = sizes.index[sizes < MIN_BATCH]
+    joins = POOLED if sizes[small].sum() >= MIN_BATCH else sizes.index[0]
+    pooled = labels.where(~labels.isin(small), joins)
+    return pooled if pooled.nunique() > 1 else None
+
+
+def variances(matrix: sparse.csr_matrix) -> np.ndarray:
+    """Return the variance of each of the ``n_vars`` columns of a sparse matrix."""
+    n_obs = matrix.shape[0]
+    mean = np.asarray(matrix.sum(axis=0), dtype=float).ravel() / n_obs
+    square = np.asarray(matrix.multiply(matrix).sum(axis=0), dtype=float).ravel() / n_obs
+    return np.maximum(square - mean**2, 0)
+
+
+def log_normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Scale rows to the median of their sums and take log(1 + x)."""
+    sums = np.asarray(matrix.sum(axis=1), dtype=float).ravel()
+    target = np.median(sums[sums > 0]) if (sums > 0).any() else 1.0
+    factors = np.divide(target, sums, out=np.zeros_like(sums), where=sums > 0)
+    return (sparse.diags(factors) @ matrix).tocsr().log1p()
+
+
+def shared_genes(spatial: AnnData, reference: AnnData) -> list[str]:
+    """Return the genes that vary in both, in the order of the spatial data.
+
+    Raises
+    ------
+    DataError
+        When there are fewer than three.
+    """
+    varying = set(reference.var_names[variances(reference.X) > 0])
+    candidates = spatial.var_names[variances(spatial.X) > 0]
+    shared = [gene for gene in candidates if gene in varying]
+    if len(shared) < MIN_SHARED_GENES:
+        msg = (
+            f"only {len(shared)} genes are expressed and vary both in the sample and in the"
+            f" reference after quality control; at least {MIN_SHARED_GENES} are needed."
+            " Check that the gene names agree, and that the filters keep enough genes"
+        )
+        raise DataError(msg)
+    return shared
+
+
+def evaluation_genes(ranked: Sequence[str], n_genes: int) -> list[str]:
+    """Return the genes that are scored: the first ``n_genes`` of the ranking (0: all), by name."""
+    return sorted(ranked[:n_genes] if n_genes else ranked)
+
+
+def partition(genes: Sequence[str], n_folds: int, seed: int) -> list[list[str]]:
+    """Shuffle genes and split them into folds of about equal size.
+
+    There are at most as many folds as genes, and none with fewer than two genes, since each fold
+    has to leave something to align by.
+    """
+    n_folds = min(n_folds, len(genes))
+    if n_folds < 2:
+        return []
+    shuffled = np.array(genes, dtype=object)
+    np.random.default_rng(seed).shuffle(shuffled)
+    return [part.tolist() for part in np.array_split(shuffled, n_folds)]
+
+
+def alignment_panel(
+    spatial: AnnData, visible: Sequence[str], reference_ranking: Sequence[str], n_genes: int
+) -> list[str]:
+    """Choose the genes to align by, from visible genes alone.
+
+    Parameters
+    ----------
+    spatial
+        Spatial data; only the columns of ``visible`` are looked at.
+    visible
+        Shared genes that are not hidden.
+    reference_ranking
+        Genes of the reference, most variable first; genes that are not in it come last.
+    n_genes
+        Size of the panel; a smaller number of visible genes is used whole.
+
+    Returns
+    -------
+    Genes by the mean of their ranks in the reference and in the spatial data, best first.
+    """
+    spatial_rank = _ranks(rank_genes(spatial[:, list(visible)].copy()))
+    known = set(visible)
+    reference_rank = _ranks([gene for gene in reference_ranking if gene in known])
+    last = len(known)
+
+    def mean_rank(gene: str) -> tuple[float, int]:
+        return spatial_rank[gene] + reference_rank.get(gene, last), spatial_rank[gene]
+
+    return sorted(visible, key=mean_rank)[:n_genes]
+
+
+def make_folds(
+    spatial: AnnData,
+    shared: Sequence[str],
+    reference_ranking: Sequence[str],
+    *,
+    n_folds: int,
+    n_evaluation_genes: int,
+    n_alignment_genes: int,
+    seed: int,
+) -> Iterator[Fold]:
+    """Yield the fold ``all``, which hides nothing, and folds ``1`` to ``k`` of the scored genes.
+
+    The panel of each fold is chosen anew without the values of its hidden genes.
+    """
+    yield Fold("all", [], alignment_panel(spatial, shared, reference_ranking, n_alignment_genes))
+    if n_folds == 0:
+        return
+    ranked = rank_genes(spatial[:, list(shared)].copy())
+    scored = evaluation_genes(ranked, n_evaluation_genes)
+    for number, hidden in enumerate(partition(scored, n_folds, seed), start=1):
+        away = set(hidden)
+        visible = [gene for gene in shared if gene not in away]
+        panel = alignment_panel(spatial, visible, reference_ranking, n_alignment_genes)
+        yield Fold(str(number), hidden, panel)
+
+
+def _rank_by_seurat_v3(adata: AnnData, n_top: int) -> list[str]:
+    import anndata
+    import scanpy
+
+    groups = batches(adata)
+    obs = pd.DataFrame({"batch": POOLED if groups is None else groups}, index=adata.obs_names)
+    counts = anndata.AnnData(X=adata.X, obs=obs, var=pd.DataFrame(index=adata.var_names))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = scanpy.pp.highly_variable_genes(
+            counts,
+            flavor="seurat_v3",
+            n_top_genes=min(n_top, adata.n_vars),
+            inplace=False,
+            batch_key=None if groups is None else "batch",
+        )
+    if not np.isfinite(table["variances_norm"]).all():
+        msg = "the fit of variances gave values that are not finite"
+        raise ValueError(msg)
+    table["n_batches"] = table.get("highly_variable_nbatches", 0)
+    order = ["highly_variable_rank", "n_batches", "variances_norm"]
+    table = table.set_axis(adata.var_names).sort_values(
+        order, ascending=[True, False, False], na_position="last", kind="stable"
+    )
+    return table.index.tolist()
+
+
+def _sorted_by(values: np.ndarray, names: pd.Index[str]) -> list[str]:
+    return names[np.argsort(-values, kind="stable")].tolist()
+
+
+def _ranks(ranking: Sequence[str]) -> dict[str, int]:
+    return {gene: rank for rank, gene in enumerate(ranking)}

@@ -1,0 +1,313 @@
+"""Check the content of every input of the samplesheet, and settle what the run will do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+from typing import Any
+
+from stlatent.readers.symbols import looks_like_ensembl
+from stlatent.samplesheet import Problem
+
+MIN_SHARED_GENES = 5
+NAMES_SHOWN = 3
+KEYS = {
+    "reference": {"batch_key": "batch_key", "label_key": "label_key"},
+    "spatial": {"label_key": "spatial_label_key", "section_key": "section_key"},
+}
+SUFFIXES = re.compile(r"\.(h5ad|h5|csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
+
+Description = Mapping[str, Any]
+SheetRow = Mapping[str, Any]
+
+
+@dataclass
+class Inputs:
+    """All that is known of the files of a sheet.
+
+    Attributes
+    ----------
+    rows
+        Rows of the sheet, as parsed.
+    descriptions
+        By id, ``<kind>_<line of the first row that uses the file>``.
+    missing
+        Ids of files that do not exist.
+    """
+
+    rows: list[SheetRow]
+    descriptions: Mapping[str, Description]
+    missing: frozenset[str] = field(default=frozenset())
+
+    def source(self, row: SheetRow, kind: str) -> str:
+        """Return the id of the file that a row uses."""
+        same = [other for other in self.rows if other[kind] == row[kind]]
+        exact = [other for other in same if kind == "reference" or _place(other) == _place(row)]
+        ids = [f"{kind}_{other['line']}" for other in exact + same]
+        known = (name for name in ids if name in self.descriptions or name in self.missing)
+        return next(known, ids[0])
+
+    def unreadable(self, row: SheetRow, kind: str) -> str | None:
+        """Return why a file that exists cannot be read, or None."""
+        identifier = self.source(row, kind)
+        if identifier in self.missing:
+            return None
+        if identifier not in self.descriptions:
+            return "the attempt to read it ended without a result"
+        return self.descriptions[identifier]["unreadable"]
+
+    def described(self, row: SheetRow, kind: str) -> Description | None:
+        """Return the description of a file that could be read, or None."""
+        found = self.descriptions.get(self.source(row, kind))
+        unusable = found is None or found["unreadable"] or found["format"] is None
+        return None if unusable else found
+
+
+def check(inputs: Inputs) -> list[Problem]:
+    """Return all problems of the files, by line; unreadable files are no problems but failures."""
+    return [problem for row in inputs.rows for problem in _row_problems(row, inputs)]
+
+
+def failures(inputs: Inputs) -> list[dict[str, str]]:
+    """Return a failure for each sample that uses a file that cannot be read."""
+    found = []
+    for row in inputs.rows:
+        reasons = [
+            f"{kind} file '{row[kind]}' cannot be read: {reason}"
+            for kind in KEYS
+            if (reason := inputs.unreadable(row, kind))
+        ]
+        if reasons:
+            cure = "Cure: copy or download the file again, or export it anew"
+            reason = f"{'; '.join(reasons)}. {cure}"
+            found.append(
+                {"id": row["sample"], "kind": "sample", "step": "CHECK_INPUT", "reason": reason}
+            )
+    return found
+
+
+def plan(inputs: Inputs) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
+    """Return the samples to run, and what INGEST has to keep of each sample and reference.
+
+    References that share file, batches and labels are one.
+    """
+    lost = {failure["id"] for failure in failures(inputs)}
+    rows = [row for row in inputs.rows if row["sample"] not in lost]
+    names = reference_names(inputs.rows)
+    samples = [
+        {
+            "sample": row["sample"],
+            "spatial_source": inputs.source(row, "spatial"),
+            "reference_source": inputs.source(row, "reference"),
+            "reference": names[_reference(row)],
+        }
+        for row in rows
+    ]
+    requests = {row["sample"]: _request(row, row["sample"], "spatial") for row in rows}
+    requests |= {
+        names[_reference(row)]: _request(row, names[_reference(row)], "reference") for row in rows
+    }
+    return samples, requests
+
+
+def reference_names(rows: list[SheetRow]) -> dict[tuple[Any, ...], str]:
+    """Name every distinct reference (path, batch key, label key).
+
+    The name is ``<folder>_<file>`` without suffixes, so that it stays the same when rows are added
+    to the sheet; a number sets apart names that would otherwise meet each other or a sample's.
+    """
+    taken = {row["sample"].lower() for row in rows}
+    names: dict[tuple[Any, ...], str] = {}
+    for row in rows:
+        key = _reference(row)
+        if key in names:
+            continue
+        names[key] = _untaken(_readable(row["reference"]), taken)
+        taken.add(names[key].lower())
+    return names
+
+
+def _row_problems(row: SheetRow, inputs: Inputs) -> Iterator[Problem]:
+    for kind in KEYS:
+        yield from _file_problems(row, kind, inputs)
+    spatial, reference = inputs.described(row, "spatial"), inputs.described(row, "reference")
+    if spatial and reference and not spatial["empty"] and not reference["empty"]:
+        yield from _gene_problems(row, spatial["genes"], reference["genes"])
+
+
+def _file_problems(row: SheetRow, kind: str, inputs: Inputs) -> Iterator[Problem]:
+    line, path = row["line"], row[kind]
+    if inputs.source(row, kind) in inputs.missing:
+        yield _not_found(row, kind)
+    described = inputs.descriptions.get(inputs.source(row, kind))
+    if described is None or described["unreadable"]:
+        return
+    if described["format"] is None:
+        yield Problem(line, kind, path, described["unknown_format"], "convert it to one of these")
+        return
+    yield from _value_problems(line, kind, path, described)
+    if kind == "spatial" and described["coordinates_problem"]:
+        yield _no_coordinates(row, described)
+    for column in KEYS[kind].values():
+        if row[column] and row[column] not in described["columns"]:
+            yield _no_column(row, column, described)
+
+
+def _not_found(row: SheetRow, kind: str) -> Problem:
+    cure = "correct the path; relative paths start at the folder of the sheet"
+    text = "file not found"
+    if kind == "spatial" and row["coordinates"]:
+        text = f"file not found, or its coordinates '{row['coordinates']}' not found"
+    return Problem(row["line"], kind, row[kind], text, cure)
+
+
+def _value_problems(line: int, kind: str, path: str, found: Description) -> Iterator[Problem]:
+    slot = found["matrix"]
+    if found["empty"]:
+        shape = f"{found['n_obs']} observations x {found['n_vars']} genes"
+        yield Problem(
+            line, kind, path, f"the matrix is empty ({shape} in {slot})", "give a file with counts"
+        )
+    if not found["finite"]:
+        yield Problem(
+            line,
+            kind,
+            path,
+            f"{slot} holds values that are missing or infinite",
+            "replace them, or give raw counts",
+        )
+    if found["negative"]:
+        yield Problem(
+            line,
+            kind,
+            path,
+            f"{slot} holds negative values, as scaled data do",
+            "give raw counts (in X, layers['counts'] or raw.X) or intensities",
+        )
+
+
+def _no_coordinates(row: SheetRow, found: Description) -> Problem:
+    if row["coordinates"]:
+        return Problem(
+            row["line"],
+            "coordinates",
+            row["coordinates"],
+            found["coordinates_problem"],
+            "list every observation of the spatial file once, by its name, with columns x and y",
+        )
+    cure = (
+        "add obsm['spatial'] or columns x and y of obs, or name a table in column coordinates"
+        if found["format"] == "h5ad"
+        else "name a table of observations with columns x and y in column coordinates"
+    )
+    return Problem(row["line"], "spatial", row["spatial"], found["coordinates_problem"], cure)
+
+
+def _no_column(row: SheetRow, column: str, found: Description) -> Problem:
+    wanted, available = row[column], found["columns"]
+    kind = "spatial" if column in KEYS["spatial"].values() else "reference"
+    text = f"'{_file(row[kind])}' has no such column in obs"
+    if not available:
+        return Problem(
+            row["line"],
+            column,
+            wanted,
+            text,
+            "leave it empty, as there are no columns, or give an h5ad that has them",
+        )
+    nearest = get_close_matches(wanted.lower(), [name.lower() for name in available], n=1)
+    hint = [f"'{name}'" for name in available if nearest and name.lower() == nearest[0]]
+    listed = ", ".join(f"{name} ({n} values)" for name, n in available.items())
+    cure = f"use {hint[0]}; columns are {listed}" if hint else f"use one of {listed}"
+    return Problem(row["line"], column, wanted, text, cure)
+
+
+def _gene_problems(row: SheetRow, spatial: list[str], reference: list[str]) -> Iterator[Problem]:
+    mismatch = gene_mismatch(spatial, reference)
+    if mismatch is not None:
+        text, cure = mismatch
+        about = f"{text} (spatial has {_some(spatial)}; reference has {_some(reference)})"
+        yield Problem(row["line"], "reference", row["reference"], about, cure)
+
+
+def gene_mismatch(spatial: list[str], reference: list[str]) -> tuple[str, str] | None:
+    """Return what is wrong between the genes of two files and the cure, or None."""
+    n_shared = len(set(spatial) & set(reference))
+    n_folded = len(_folded(spatial) & _folded(reference))
+    ids = {"spatial": looks_like_ensembl(spatial), "reference": looks_like_ensembl(reference)}
+    few = n_shared < MIN_SHARED_GENES
+    if few and ids["spatial"] != ids["reference"]:
+        kind = "spatial" if ids["spatial"] else "reference"
+        other = "reference" if ids["spatial"] else "spatial"
+        return (
+            f"{n_shared} genes in common: {kind} names genes by ids, {other} by symbols",
+            f"give the symbols in a column gene_symbols of {kind}'s var",
+        )
+    if few and len(_unversioned(spatial) & _unversioned(reference)) >= MIN_SHARED_GENES:
+        return (
+            f"{n_shared} genes in common: ids with and without versions",
+            "remove the versions (.1, .2, ..) from the ids",
+        )
+    if n_folded >= MIN_SHARED_GENES and n_folded > 2 * n_shared:
+        return (
+            f"{n_shared} genes in common, but {n_folded} when upper and lower case are one:"
+            " human and mouse symbols, or another spelling",
+            "spell the genes the same way in both files",
+        )
+    if few:
+        return (
+            f"{n_shared} genes in common with the spatial file; at least {MIN_SHARED_GENES}"
+            " are needed",
+            "check the species and the gene names; a table has genes in columns",
+        )
+    return None
+
+
+def _folded(genes: list[str]) -> set[str]:
+    return {gene.casefold() for gene in genes}
+
+
+def _unversioned(genes: list[str]) -> set[str]:
+    return {gene.partition(".")[0] for gene in genes}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:NAMES_SHOWN])
+
+
+def _file(path: str) -> str:
+    return PurePosixPath(path).name
+
+
+def _place(row: SheetRow) -> Any:
+    return row["coordinates"]
+
+
+def _reference(row: SheetRow) -> tuple[Any, ...]:
+    return row["reference"], row["batch_key"], row["label_key"]
+
+
+def _readable(path: str) -> str:
+    pure = PurePosixPath(path)
+    stem = SUFFIXES.sub("", pure.name)
+    folder = pure.parent.name
+    name = f"{folder}_{stem}" if folder.strip(".") else stem
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")
+    return safe or "reference"
+
+
+def _untaken(name: str, taken: set[str]) -> str:
+    number, candidate = 1, name
+    while candidate.lower() in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def _request(row: SheetRow, identifier: str, kind: str) -> dict[str, Any]:
+    keys = {"batch_key": None, "label_key": None, "section_key": None}
+    keys |= {key: row[column] for key, column in KEYS[kind].items()}
+    return {"id": identifier, "kind": kind, **keys}

@@ -1,0 +1,48 @@
+"""What a reader yields, before anything is loaded or checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stlatent.failures import DataError
+from stlatent.readers.values import Facts
+
+
+class UnknownFormatError(DataError):
+    """No reader recognises the file."""
+
+
+class CoordinatesError(DataError):
+    """The matrix is fine, the coordinates are not."""
+
+
+@dataclass
+class Contents:
+    """One input as its reader sees it.
+
+    Attributes
+    ----------
+    obs
+        Annotations of the ``n_obs`` observations, indexed by their names.
+    genes
+        Gene symbols in the order of the matrix's ``n_vars`` columns; duplicates allowed.
+    matrix
+        ``n_obs x n_vars``: in memory, or an open HDF5 dataset or sparse group.
+    facts
+        What a scan of the matrix found.
+    slot
+        Where in the file the matrix was found.
+    coordinates
+        ``n_obs x 2`` (or 3) when the file itself holds coordinates.
+    """
+
+    obs: pd.DataFrame
+    genes: pd.Index[str]
+    matrix: Any
+    facts: Facts
+    slot: str = "X"
+    coordinates: np.ndarray | None = None

@@ -1,0 +1,124 @@
+"""A description of a user's file, for the checks before any task runs."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stlatent import slots
+from stlatent.failures import DataError
+from stlatent.readers.contents import Contents, CoordinatesError, UnknownFormatError
+from stlatent.readers.coordinates import Coordinates, read_coordinates
+from stlatent.readers.load import located
+from stlatent.readers.registry import detect
+
+
+def describe(
+    path: str | Path, kind: slots.Kind, coordinates: str | Path | None = None
+) -> dict[str, Any]:
+    """Describe one input without loading an h5ad's matrix; never raises on bad data.
+
+    Returns
+    -------
+    ``format`` (None when unknown), ``n_obs``, ``n_vars``, ``genes``, ``columns`` (of ``obs``, with
+    their numbers of values), ``has_coordinates``, ``coordinates_problem``, ``matrix`` (where in
+    the file), ``counts``, ``finite``, ``negative``, ``empty`` and ``unreadable``: the last one
+    None, or the reason in plain words.
+    """
+    description = _blank()
+    try:
+        description["format"] = detect(path).name
+        description |= _describe(
+            Path(path), kind, None if coordinates is None else Path(coordinates)
+        )
+    except MemoryError:
+        raise
+    except UnknownFormatError as error:
+        description["unknown_format"] = str(error)
+    except Exception as error:  # noqa: BLE001  a user's file may be broken in any way
+        description["unreadable"] = explain(error)
+    return description
+
+
+def explain(error: Exception) -> str:
+    """Say in plain words why a file could not be read."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, EOFError | zlib.error) or "gzip" in type(error).__name__.lower():
+        return "the compressed file is cut short or damaged"
+    if isinstance(error, UnicodeDecodeError):
+        return "the file is not text in UTF-8"
+    if isinstance(error, PermissionError):
+        return "permission to read the file was denied"
+    if isinstance(error, OSError):
+        return f"the file is cut short, damaged or not of the kind its name says ({_line(error)})"
+    return f"its content is not as expected ({type(error).__name__}: {_line(error)})"
+
+
+def _describe(path: Path, kind: slots.Kind, coordinates: Path | None) -> dict[str, Any]:
+    positions, problem = _positions(coordinates)
+    with detect(path).open(path, positions) as contents:
+        description = _facts(contents)
+        if kind == "spatial":
+            problem = problem or _coordinates_problem(contents, positions)
+            description["has_coordinates"] = problem is None
+            description["coordinates_problem"] = problem
+    return description
+
+
+def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
+    if path is None:
+        return None, None
+    try:
+        return read_coordinates(path), None
+    except Exception as error:  # noqa: BLE001  a user's file may be broken in any way
+        return None, explain(error)
+
+
+def _coordinates_problem(contents: Contents, positions: Coordinates | None) -> str | None:
+    try:
+        located(contents, positions)
+    except CoordinatesError as error:
+        return str(error)
+    return None
+
+
+def _facts(contents: Contents) -> dict[str, Any]:
+    facts = contents.facts
+    return {
+        "n_obs": len(contents.obs),
+        "n_vars": len(contents.genes),
+        "genes": list(pd.unique(contents.genes.astype(str))),
+        "columns": {str(name): int(contents.obs[name].nunique()) for name in contents.obs},
+        "matrix": contents.slot,
+        "counts": facts.counts,
+        "finite": facts.finite,
+        "negative": facts.negative,
+        "empty": not facts.nonzero or 0 in (len(contents.obs), len(contents.genes)),
+    }
+
+
+def _blank() -> dict[str, Any]:
+    return {
+        "format": None,
+        "n_obs": 0,
+        "n_vars": 0,
+        "genes": [],
+        "columns": {},
+        "has_coordinates": False,
+        "coordinates_problem": None,
+        "matrix": None,
+        "counts": False,
+        "finite": True,
+        "negative": False,
+        "empty": False,
+        "unknown_format": None,
+        "unreadable": None,
+    }
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

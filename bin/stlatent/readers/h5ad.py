@@ -1,0 +1,99 @@
+"""AnnData files, of current and of old versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from stlatent.failures import DataError
+from stlatent.readers.contents import Contents
+from stlatent.readers.coordinates import Coordinates, column_pair
+from stlatent.readers.registry import register
+from stlatent.readers.symbols import symbols
+from stlatent.readers.values import choose
+
+OBSM_KEYS = ("spatial", "X_spatial")
+
+
+@register("h5ad", "AnnData (.h5ad)", lambda path: path.suffix == ".h5ad")
+@contextmanager
+def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents]:
+    """Open an h5ad file without loading its matrices.
+
+    The first of ``X``, ``layers['counts']`` and ``raw.X`` that holds counts is taken, or ``X``
+    when none does.
+    """
+    with h5py.File(path, "r") as file:
+        if isinstance(file["obs"], h5py.Group):
+            yield _contents(_parts_on_disk(file))
+            return
+    yield _contents(_parts_of_old_version(path))
+
+
+def _parts_on_disk(file: h5py.File) -> dict[str, Any]:
+    from anndata.io import read_elem
+
+    matrices = {
+        "X": file.get("X"),
+        "layers['counts']": file.get("layers/counts"),
+        "raw.X": file.get("raw/X"),
+    }
+    var = read_elem(file["var"])
+    raw_var = read_elem(file["raw/var"]) if "raw/var" in file else var
+    stored = [key for key in OBSM_KEYS if f"obsm/{key}" in file]
+    return {
+        "matrices": {name: matrix for name, matrix in matrices.items() if matrix is not None},
+        "obs": read_elem(file["obs"]),
+        "var": var,
+        "raw_var": raw_var,
+        "obsm": {key: np.asarray(read_elem(file[f"obsm/{key}"])) for key in stored},
+    }
+
+
+def _parts_of_old_version(path: Path) -> dict[str, Any]:
+    import anndata
+
+    adata = anndata.read_h5ad(path)
+    raw = adata.raw
+    matrices = {
+        "X": adata.X,
+        "layers['counts']": adata.layers.get("counts"),
+        "raw.X": None if raw is None else raw.X,
+    }
+    return {
+        "matrices": {name: matrix for name, matrix in matrices.items() if matrix is not None},
+        "obs": adata.obs,
+        "var": adata.var,
+        "raw_var": adata.var if raw is None else raw.var,
+        "obsm": {key: np.asarray(adata.obsm[key]) for key in OBSM_KEYS if key in adata.obsm},
+    }
+
+
+def _contents(parts: dict[str, Any]) -> Contents:
+    if not parts["matrices"]:
+        msg = "the file holds no matrix (neither X, layers['counts'] nor raw.X)"
+        raise DataError(msg)
+    slot, facts = choose(parts["matrices"])
+    var = parts["raw_var"] if slot == "raw.X" else parts["var"]
+    return Contents(
+        obs=parts["obs"],
+        genes=symbols(var),
+        matrix=parts["matrices"][slot],
+        facts=facts,
+        slot=slot,
+        coordinates=_coordinates(parts["obs"], parts["obsm"]),
+    )
+
+
+def _coordinates(obs: pd.DataFrame, obsm: dict[str, np.ndarray]) -> np.ndarray | None:
+    for key in OBSM_KEYS:
+        if key in obsm:
+            return np.asarray(obsm[key], dtype=float)
+    pair = column_pair(obs.columns)
+    return None if pair is None else obs[list(pair)].to_numpy(dtype=float)

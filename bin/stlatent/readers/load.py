@@ -1,0 +1,112 @@
+"""From a user's file to AnnData."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from stlatent import slots
+from stlatent.readers.contents import Contents, CoordinatesError
+from stlatent.readers.coordinates import Coordinates, check_finite, match, read_coordinates
+from stlatent.readers.registry import detect
+from stlatent.readers.symbols import merge_repeated
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def read(path: str | Path, kind: slots.Kind, coordinates: str | Path | None = None) -> AnnData:
+    """Read one input through the registry.
+
+    Parameters
+    ----------
+    path
+        File or folder in a known format.
+    kind
+        ``spatial`` inputs must have coordinates; of a ``reference`` they are not kept.
+    coordinates
+        Table of coordinates; it wins over those in the file.
+
+    Returns
+    -------
+    AnnData with ``X`` (CSR float32, ``n_obs x n_vars``), unique names, all columns of ``obs``
+    that can be written, ``obsm['spatial']`` (``n_obs x 2`` or 3) and the facts ``kind``,
+    ``counts`` and ``matrix`` (where in the file ``X`` was).
+
+    Raises
+    ------
+    DataError
+        When the format is unknown or the content does not make sense.
+    """
+    positions = None if coordinates is None else read_coordinates(Path(coordinates))
+    with detect(path).open(Path(path), positions) as contents:
+        adata = _to_anndata(contents)
+        if kind == "spatial":
+            adata = _locate(adata, contents, positions)
+    slots.note(adata, kind=kind, counts=contents.facts.counts, matrix=contents.slot)
+    adata.obs_names_make_unique()
+    return adata
+
+
+def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of observations in tissue (``n_obs``) and their coordinates (``n x 2``).
+
+    Raises
+    ------
+    CoordinatesError
+        When there are none, or they are unusable.
+    """
+    if positions is not None:
+        kept, found = match(contents.obs.index.astype(str), positions)
+    elif contents.coordinates is not None:
+        kept, found = np.ones(len(contents.obs), dtype=bool), contents.coordinates
+    else:
+        msg = "no coordinates"
+        raise CoordinatesError(msg)
+    return kept, check_finite(found)
+
+
+def _to_anndata(contents: Contents) -> AnnData:
+    import anndata
+
+    matrix, genes = merge_repeated(_to_csr(contents.matrix), contents.genes, contents.facts.counts)
+    var = pd.DataFrame(index=genes.astype(str))
+    return anndata.AnnData(X=matrix, obs=_plain(contents.obs), var=var)
+
+
+def _locate(adata: AnnData, contents: Contents, positions: Coordinates | None) -> AnnData:
+    kept, found = located(contents, positions)
+    adata = adata if kept.all() else adata[kept].copy()
+    adata.obsm[slots.SPATIAL] = found
+    return adata
+
+
+def _to_csr(matrix: Any) -> sparse.csr_matrix:
+    if isinstance(matrix, h5py.Group | h5py.Dataset):
+        from anndata.io import read_elem
+
+        matrix = read_elem(matrix)
+    csr = sparse.csr_matrix(matrix, dtype=np.float32)
+    csr.sum_duplicates()
+    csr.eliminate_zeros()
+    return csr
+
+
+def _plain(obs: pd.DataFrame) -> pd.DataFrame:
+    """Return ``obs`` with text as categories of strings and numbers as they are."""
+    plain = obs.set_axis(obs.index.astype(str)).rename_axis(None)
+    plain.columns = plain.columns.astype(str)
+    texts = [name for name, kind in plain.dtypes.items() if kind.kind not in "biuf"]
+    plain = plain.drop(columns=[name for name in plain.columns if name.startswith("_")])
+    return plain.assign(**{str(name): as_labels(plain[name]) for name in texts if name in plain})
+
+
+def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column as categories of strings; missing values are ``unknown``."""
+    text = column.astype(object).where(column.notna(), "unknown").astype(str)
+    return text.replace("", "unknown").astype("category")
