@@ -16,24 +16,26 @@ FACT_NAMES = {
     "command_line": "Command line",
 }
 
-METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from the
-single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
+METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from
+the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
 location and its neighbours in the tissue, is trained to place the locations in that same space; a
 discriminator, trained first to tell the two apart, then pushes the encoder until it no longer can.
-The genes that tissue and reference share anchor the alignment. Every gene of the reference is then
-read out at every location from the nearest reference cells or by the VAE's decoder.</p>
-<p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step after
-quality control, gene selection included. Methods and baselines see the same genes and the same
-folds.</p><p><b>Please cite</b> besides stlatent: scVI (Lopez <em>et al.</em>, Nature Methods 2018,
+The genes that tissue and reference share anchor the alignment. The genes of the reference are then
+read out at every location, from the nearest reference cells or by the VAE's decoder.</p>
+<p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
+after quality control, gene selection included. stlatent and the baselines see the same genes and
+the same folds.</p>
+<p><b>Please cite</b> besides stlatent: scVI (Lopez <em>et al.</em>, Nature Methods 2018,
 <a href="https://doi.org/10.1038/s41592-018-0229-2">10.1038/s41592-018-0229-2</a>); SEDR
 (Xu <em>et al.</em>, Genome Medicine 2024,
-<a href="https://doi.org/10.1186/s13073-024-01283-x">10.1186/s13073-024-01283-x</a>); the adversarial
-alignment of a graph autoencoder to a frozen VAE
+<a href="https://doi.org/10.1186/s13073-024-01283-x">10.1186/s13073-024-01283-x</a>); the
+adversarial alignment of a graph autoencoder to a frozen VAE
 (<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>); Nextflow
 (Di Tommaso <em>et al.</em>, Nature Biotechnology 2017,
 <a href="https://doi.org/10.1038/nbt.3820">10.1038/nbt.3820</a>); MultiQC
 (Ewels <em>et al.</em>, Bioinformatics 2016,
-<a href="https://doi.org/10.1093/bioinformatics/btw354">10.1093/bioinformatics/btw354</a>).</p></div>"""
+<a href="https://doi.org/10.1093/bioinformatics/btw354">10.1093/bioinformatics/btw354</a>).</p>
+</div>"""
 
 
 def sections(run: Run) -> list[Fragment]:

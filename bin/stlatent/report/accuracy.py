@@ -9,6 +9,8 @@ from stlatent.report.accuracy_summary import (
     BELIEVABLE,
     MEASURES,
     OURS,
+    baselines,
+    best_baseline,
     compared_methods,
     methods_in_order,
     sample_medians,
@@ -16,6 +18,7 @@ from stlatent.report.accuracy_summary import (
 )
 from stlatent.report.content import (
     ACCURACY,
+    METHOD_COLOURS,
     Fragment,
     Headers,
     escape,
@@ -30,18 +33,20 @@ from stlatent.report.content import (
 from stlatent.report.inputs import Run
 
 GENES_SHOWN = 8
+SAMPLES_WITH_ALL_BARS = 12
+BEST = "best baseline"
 CURVE_STEPS = 61
 VIEWS = (("pcc_normalised", "normalised", "Normalised"), ("pcc", "raw", "Raw counts"))
 
-EXPLAINED = """<div class="stl-prose"><p>Measured genes were hidden from the whole method, in turns,
-and then predicted; the prediction is compared with the measurement over all locations by Pearson's
-correlation (PCC: 1 is perfect, 0 is no better than chance). The <b>null</b> knows nothing about a gene:
-it predicts that every location holds the same mixture of genes, more of it where more molecules were
-caught. The other methods are what else could have been used.</p>
+EXPLAINED = """<div class="stl-prose"><p>Measured genes were hidden from the whole method, in
+turns, and then predicted; the prediction is compared with the measurement over all locations by
+Pearson's correlation (PCC: 1 is perfect, 0 is no better than chance). The <b>null</b> knows nothing
+about a gene: it predicts that every location holds the same mixture of genes, more of it where more
+molecules were caught. The other methods are what else could have been used.</p>
 <p><b>Which of the two to read.</b> Spots differ in how many molecules they caught. Almost every raw
 count follows that number, so on spots even the null reaches a high <em>raw</em> correlation.
-<em>Normalised</em> removes the depth of each location first, and what is left is biology: judge by it.
-An advantage seen in raw counts alone is no advantage.</p></div>"""
+<em>Normalised</em> removes the depth of each location first, and what is left is biology: judge by
+it. An advantage seen in raw counts alone is no advantage.</p></div>"""
 
 METHOD_HEADERS: Headers = {
     "pcc_normalised": score("PCC norm.", "Pearson correlation, library-size normalised"),
@@ -74,17 +79,23 @@ def sections(run: Run) -> list[Fragment]:
 
 
 def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
-    """Return one group of bars a sample: the median PCC of every method."""
+    """Return one group of bars a sample: the median PCC of every method.
+
+    Above `SAMPLES_WITH_ALL_BARS` samples the baselines give way to the best of them.
+    """
     medians = sample_medians(run.arm_scores)
     methods = compared_methods(run.arm_scores)
-    data = {
-        sample: {m: value(medians, sample, m, measure) or 0.0 for m in methods}
-        for sample in run.samples
-        if run.arm_scores["sample"].eq(sample).any()
-    }
-    shown = medians[medians.index.isin(methods, level="method")][["pcc", "pcc_normalised"]]
-    lowest, highest = float(shown.min().min()), float(shown.max().max())
-    colours = method_colours(methods)
+    others = baselines(run.arm_scores)
+    samples = [s for s in run.samples if s in medians.index.get_level_values("sample")]
+    if len(samples) > SAMPLES_WITH_ALL_BARS and len(others) > 1:
+        methods = [BEST if m == others[0] else m for m in methods if m not in others[1:]]
+    data: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        best = best_baseline(medians, sample, others, measure)
+        found = {m: value(medians, sample, m, measure) or 0.0 for m in methods if m != BEST}
+        data[sample] = {**found, BEST: best[1] if best else 0.0} if BEST in methods else found
+    shown = medians[["pcc", "pcc_normalised"]]
+    colours = {**method_colours(methods), BEST: METHOD_COLOURS["ridge"]}
     options = {
         "categories": {m: {"name": m, "color": colours[m]} for m in reversed(methods)},
         "pconfig": {
@@ -97,8 +108,8 @@ def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
             "sort_samples": False,
             "series_label": False,
             "tt_decimals": 3,
-            "ymin": min(0.0, lowest),
-            "ymax": min(1.0, highest + 0.05),
+            "ymin": min(0.0, float(shown.min().min())),
+            "ymax": min(1.0, float(shown.max().max()) + 0.05),
             "height": 160 + 14 * len(data) * (len(methods) + 1),
         },
     }
@@ -146,23 +157,23 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragme
 
 
 def method_table(scores: pd.DataFrame) -> list[Fragment]:
-    """Return every measure of every method, the median of the samples' medians."""
-    medians = sample_medians(scores).groupby("method").median()
-    above = (scores["pcc_normalised"] > BELIEVABLE).groupby(scores["method"]).mean()
-    seconds = scores.groupby("method")["seconds"].median()
-    rows = {
-        method: {
-            **{measure: float(medians.loc[method, measure]) for measure in MEASURES},
-            "believable": 100 * float(above[method]),
-            "seconds": float(seconds[method]),
-        }
-        for method in methods_in_order(scores)
-    }
+    """Return every measure of every method."""
+    rows = {m: measures(scores[scores["method"] == m]) for m in methods_in_order(scores)}
     text = (
         "Medians over samples of the medians over genes. Every value of every gene is in "
         "<code>evaluation/scores.csv</code>."
     )
     return table(ACCURACY, "accuracy_methods", "All measures", text, rows, METHOD_HEADERS, "Method")
+
+
+def measures(scores: pd.DataFrame) -> dict[str, float]:
+    """Return the median of every measure of one method, over samples of medians over genes."""
+    medians = scores.groupby("sample")[list(MEASURES)].median().median().to_dict()
+    return {
+        **{str(measure): float(found) for measure, found in medians.items()},
+        "believable": 100 * float((scores["pcc_normalised"] > BELIEVABLE).mean()),
+        "seconds": float(scores["seconds"].median()),
+    }
 
 
 def gene_lists(run: Run) -> list[Fragment]:
@@ -178,7 +189,8 @@ def gene_lists(run: Run) -> list[Fragment]:
             rows.append((f"<b>{escape(sample)}</b>", _named(best), _named(worst)))
     if not rows:
         return []
-    body = html_table(("Sample", "Best predicted", "Worst predicted"), rows)
+    listed = html_table(("Sample", "Best predicted", "Worst predicted"), rows)
+    body = f'<div class="stl-scroll">{listed}</div>'
     text = (
         "<p>Held-out genes of stlatent with their normalised PCC. A gene that is not listed here "
         "was either not measured, or is in <code>evaluation/scores.csv</code>. Genes of the same "
@@ -196,13 +208,7 @@ def arm_table(run: Run) -> list[Fragment]:
     """Return the comparison of arms, for studies."""
     if len(run.arms) < 2:
         return []
-    rows = {}
-    for arm, scores in run.scores[run.scores["method"] == OURS].groupby("arm"):
-        medians = sample_medians(scores).median()
-        rows[str(arm)] = {
-            **{measure: float(medians.at[measure]) for measure in MEASURES},
-            "believable": 100 * float((scores["pcc_normalised"] > BELIEVABLE).mean()),
-            "seconds": float(scores["seconds"].median()),
-        }
+    ours = run.scores[run.scores["method"] == OURS]
+    rows = {arm: measures(ours[ours["arm"] == arm]) for arm in run.arms}
     text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
     return table(ACCURACY, "accuracy_arms", "Arms compared", text, rows, METHOD_HEADERS, "Arm")

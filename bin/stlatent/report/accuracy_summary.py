@@ -14,7 +14,7 @@ BELIEVABLE = 0.3
 
 
 def is_ours(method: str) -> bool:
-    """Tell stlatent and its variants (``stlatent_decoder``, ...) from the methods it is judged by."""
+    """Tell stlatent and its variants (``stlatent_decoder``, ...) from what it is judged by."""
     return method == OURS or method.startswith(f"{OURS}_")
 
 

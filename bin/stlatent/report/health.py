@@ -1,8 +1,8 @@
 """Health checks: the ways the method is known to fail, each looked for in every sample.
 
 The signatures are those the method's authors name (the latent space, the discriminator before and
-after alignment, reconstruction and graph losses) plus what makes any imputation meaningless: too few
-shared genes, too little tissue left, predictions no better than the null.
+after alignment, reconstruction and graph losses) plus what makes any imputation meaningless: too
+few shared genes, too little tissue left, predictions no better than the null.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def _fall(run: Run, sample: str, series: str) -> Result:
 def discriminator(run: Run, sample: str) -> Result:
     """Check that the discriminator could tell tissue from reference after its warm-up.
 
-    Trained alone first, it must separate the two before it can teach the encoder to mix them. Judged
-    by the balanced accuracy at the end of phase ``discriminator``: .5 is chance.
+    Trained alone first, it must separate the two before it can teach the encoder to mix them.
+    Judged by the balanced accuracy at the end of phase ``discriminator``: .5 is chance.
     """
     history = run.alignment(sample)
     if history is None or "discriminator" not in history.get("phase", []):
@@ -197,8 +197,8 @@ CHECKS: tuple[Check, ...] = (
         "Tissue kept",
         "Did quality control leave most of the tissue?",
         "Look at the QC section for what was removed. If the tissue is good but shallow, lower "
-        "spatial_min_counts and spatial_min_genes; if most locations lie off the tissue, use the vendor's "
-        "in-tissue output.",
+        "spatial_min_counts and spatial_min_genes; if most locations lie off the tissue, use the "
+        "vendor's in-tissue output.",
         tissue,
     ),
     Check(
@@ -214,8 +214,8 @@ CHECKS: tuple[Check, ...] = (
         "latent_space",
         "Latent space",
         "Does the VAE keep the reference's cell types apart as well as PCA?",
-        "Train longer (vae_max_epochs), check that batch_key names the technical batches and not the "
-        "biology, and that the labels are right. More cells in the reference also help.",
+        "Train longer (vae_max_epochs), check that batch_key names the technical batches and not "
+        "the biology, and that the labels are right. More cells in the reference also help.",
         latent_space,
     ),
     Check(
@@ -238,8 +238,8 @@ CHECKS: tuple[Check, ...] = (
         "discriminator",
         "Discriminator warm-up",
         "Could the discriminator separate tissue and reference before it was used?",
-        "Without it the adversary teaches nothing. Raise alignment_discriminator_epochs. If tissue and "
-        "reference were mixed from the start (AUROC before alignment near 0.5), this is harmless: "
+        "Without it the adversary teaches nothing. Raise alignment_discriminator_epochs. If tissue "
+        "and reference were mixed from the start (AUROC before alignment near 0.5), this is harmless: "
         "run with alignment none.",
         discriminator,
     ),

@@ -17,14 +17,16 @@ SAMPLES_EMBEDDED = 12
 DPI = 80
 PANEL_INCHES = 2.6
 COLOUR_MAP = "viridis"
+PALETTE = 128
 MAP_FOLDER = "maps"
 
 EXPLAINED = """<div class="stl-prose"><p>For every sample four genes that were measured, hidden and
-predicted: the best, a good one (three quarters of the genes are worse), the median and the worst by
-normalised PCC. Above the measurement, below the prediction, both as the log of library-size
-normalised counts (intensities as they are). Each panel runs from 0 (dark) to its own 99th percentile
-(bright), so compare patterns, not brightness. At most 3000 locations are drawn. The genes are chosen
-by rank, not by beauty: <em>median</em> is what to expect of a gene that was never measured.</p></div>"""
+predicted: the best, a good one (three quarters of the genes are worse), the median and the worst
+by normalised PCC. Above the measurement, below the prediction, both as the log of library-size
+normalised counts (intensities as they are). Each panel runs from 0 (dark) to its own 99th
+percentile (bright), so compare patterns, not brightness. At most 3000 locations are drawn. The
+genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a gene that was never
+measured.</p></div>"""
 
 
 def chosen(genes: list[Json]) -> list[tuple[str, Json]]:
@@ -68,8 +70,18 @@ def draw(content: Json) -> bytes | None:
         for row, kind in enumerate(("measured", "imputed")):
             axes[row, 0].set_ylabel(kind)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="png", dpi=DPI)
+    return small(buffer)
+
+
+def small(picture: io.BytesIO) -> bytes:
+    """Return a PNG with its colours reduced to a palette, a third of the size."""
+    from PIL import Image
+
+    reduced = io.BytesIO()
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(PALETTE).save(reduced, format="PNG", optimize=True)
+    return reduced.getvalue()
 
 
 def _panel_size(places: NDArray[Any]) -> tuple[float, float]:

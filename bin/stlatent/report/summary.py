@@ -46,6 +46,7 @@ STYLE = """<style>
 .stl-table td, .stl-table th { padding-right: 1.5rem; vertical-align: top; }
 .stl-narrow td:first-child { white-space: nowrap; }
 .stl-prose { max-width: 62rem; }
+.stl-scroll { max-height: 34rem; overflow-y: auto; }
 .stl-map img { max-width: 100%; height: auto; background: #fff; }
 .stl-map summary { cursor: pointer; padding: .3rem 0; }
 @media (min-width: 1300px) {

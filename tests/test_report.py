@@ -1,0 +1,324 @@
+"""Tests of the report: health checks, outcomes, the merged scores, and what MultiQC makes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from report_inputs import REASON, alignment_history, evaluation, write_run
+from stlatent.report import health, maps, write_report
+from stlatent.report.headline import headline
+from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
+from stlatent.report.outcome import SILENT, outcomes
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "assets" / "multiqc_config.yml"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_run(tmp_path_factory.mktemp("run"), n_spots=300)
+
+
+def read(paths: list[Path]) -> Run:
+    by_name = {path.name: path for path in paths}
+    rest = [path for path in paths if path.name not in ("input.json", "params.json")]
+    return load(rest, by_name.get("input.json"), by_name.get("params.json"))
+
+
+@pytest.fixture
+def run(files: list[Path]) -> Run:
+    return read(files)
+
+
+def without(paths: list[Path], *parts: str) -> Run:
+    return read([path for path in paths if not any(part in path.name for part in parts)])
+
+
+def multiqc(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("multiqc")
+    command = [str(program), "--force", "--config", str(CONFIG), "--title", "A title",
+               "--filename", "multiqc_report.html", "."]  # fmt: skip
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+
+
+def test_every_sample_of_the_sheet_has_an_outcome(run: Run) -> None:
+    ended = outcomes(run)
+    assert list(ended) == ["embryo_1", "embryo_2", "embryo_3", "liver_bad"]
+    assert [o.status for o in ended.values()] == ["finished", "finished", "finished", "failed"]
+    assert (ended["liver_bad"].step, ended["liver_bad"].reason) == ("SPLIT_GENES", REASON)
+
+
+@pytest.mark.parametrize(
+    ("missing", "step"),
+    [
+        (("embryo_1",), "QUALITY_CONTROL"),
+        (("embryo_1.default.all",), "ALIGN"),
+        (("embryo_1.default.all", "vae_history"), "TRAIN_VAE"),
+        (("embryo_1.default.evaluation",), "EVALUATE"),
+    ],
+)
+def test_a_silent_sample_failed_where_its_files_end(
+    files: list[Path], missing: tuple[str, ...], step: str
+) -> None:
+    ended = outcomes(without(files, *missing))["embryo_1"]
+    assert (ended.status, ended.step, ended.reason) == ("failed", step, SILENT)
+
+
+def test_missing_folds_are_a_warning(files: list[Path]) -> None:
+    ended = outcomes(without(files, "embryo_1.default.scores"))["embryo_1"]
+    assert (ended.status, ended.step) == ("warning", "SCORE")
+
+
+def test_no_folds_asked_for_is_no_warning(files: list[Path]) -> None:
+    run = without(files, "scores")
+    run.parameters["n_folds"] = 0
+    assert outcomes(run)["embryo_1"].status == "finished"
+
+
+def test_a_failed_fold_is_a_warning_and_a_failed_imputation_is_not(run: Run) -> None:
+    failure = {"id": "embryo_1", "kind": "sample", "step": "ALIGN", "reason": "too few genes"}
+    run.failures.append(failure)
+    assert outcomes(run)["embryo_1"].status == "warning"
+    run.failures.append({**failure, "step": "IMPUTE"})
+    assert outcomes(run)["embryo_1"].step == "IMPUTE"
+
+
+def test_a_sample_fails_with_the_reason_of_its_reference(files: list[Path]) -> None:
+    run = without(files, "embryo_1.default", "vae_history")
+    run.failures.append({"id": "atlas_a", "kind": "reference", "step": "INGEST", "reason": "empty"})
+    ended = outcomes(run)["embryo_1"]
+    assert (ended.step, ended.reason) == ("INGEST", "its reference atlas_a failed: empty")
+
+
+def test_a_row_that_the_sheet_check_turned_down_is_listed(tmp_path: Path) -> None:
+    failure = {"id": "s9", "kind": "sample", "step": "CHECK_INPUT", "reason": "no such file"}
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps({"samples": [], "failures": [failure]}))
+    assert outcomes(load([], path, None))["s9"].reason == "no such file"
+
+
+def test_healthy_and_troubled_samples_are_told_apart(run: Run) -> None:
+    assert {r.status for r in health.run_checks(run, "embryo_1").values()} == {"passed"}
+    found = {name: r.status for name, r in health.run_checks(run, "embryo_3").items()}
+    assert found == {
+        "tissue": "passed", "shared_genes": "warned", "latent_space": "passed",
+        "reconstruction": "passed", "graph": "warned", "discriminator": "failed",
+        "mixing": "failed", "above_null": found["above_null"],
+    }  # fmt: skip
+    assert found["above_null"] in ("warned", "failed")
+
+
+def test_checks_without_data_do_not_run() -> None:
+    results = health.run_checks(Run(references={"s": None}), "s")
+    assert {result.status for result in results.values()} == {"not_run"}
+    assert health.worst(results) == "not_run"
+
+
+@pytest.mark.parametrize(
+    ("warmup", "status"), [(0.59, "failed"), (0.6, "warned"), (0.74, "warned"), (0.75, "passed")]
+)
+def test_thresholds_of_the_discriminator(warmup: float, status: str) -> None:
+    history = {
+        "phase": ["discriminator", "adversarial"],
+        "series": {"discriminator_accuracy": [warmup, 0.99]},
+    }
+    run = Run(references={"s": None}, alignments={("s", "default", "all"): history})
+    assert health.discriminator(run, "s").status == status
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [(1.1, "failed"), (1.0, "failed"), (0.96, "warned"), (0.9, "passed")]
+)
+def test_thresholds_of_a_loss(last: float, status: str) -> None:
+    series = {"reconstruction": [1.0, None, last, 0.1], "graph": [-1.0, None, last - 2, 0.1]}
+    phase = ["pretrain", "pretrain", "pretrain", "adversarial"]
+    run = Run(
+        references={"s": None},
+        alignments={("s", "default", "all"): {"phase": phase, "series": series}},
+    )
+    assert health.reconstruction(run, "s").status == status
+    assert health.graph(run, "s").status == status
+
+
+def scored(**pcc: tuple[float, float]) -> pd.DataFrame:
+    rows = [
+        {"sample": "s", "arm": "baseline" if method != "stlatent" else "default", "method": method,
+         "fold": "1", "gene": "g", "pcc": raw, "pcc_normalised": normalised}
+        for method, (raw, normalised) in pcc.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("ours", "null", "status"),
+    [
+        ((0.5, 0.3), (0.4, 0.0), "passed"),
+        ((0.5, 0.3), (0.4, np.nan), "passed"),
+        ((0.5, 0.01), (0.4, 0.0), "warned"),
+        ((0.5, -0.1), (0.4, 0.0), "failed"),
+        ((0.4, 0.3), (0.4, 0.0), "failed"),
+    ],
+)
+def test_the_null_has_to_be_beaten_raw_and_normalised(
+    ours: tuple[float, float], null: tuple[float, float], status: str
+) -> None:
+    run = Run(references={"s": None}, scores=scored(stlatent=ours, null=null))
+    assert health.above_null(run, "s").status == status
+
+
+def test_scores_are_merged_tidy_and_sorted(tmp_path: Path, files: list[Path]) -> None:
+    tables = [path for path in files if path.name.endswith(".scores.csv")]
+    merged = read_scores([*reversed(tables), tables[0]])
+    assert list(merged.columns) == list(SCORE_COLUMNS)
+    assert len(merged) == 3 * 5 * 60
+    assert merged["sample"].is_monotonic_increasing
+    assert list(read_scores([]).columns) == list(SCORE_COLUMNS)
+    odd = tmp_path / "odd.scores.csv"
+    odd.write_text("sample,method,fold,gene,pcc\nNA,stlatent,10,NA,0.5\nNA,stlatent,2,None,0.5\n")
+    found = read_scores([odd])
+    assert found[["sample", "arm", "fold", "gene"]].to_numpy().tolist() == [
+        ["NA", "default", "2", "None"], ["NA", "default", "10", "NA"],
+    ]  # fmt: skip
+
+
+def test_the_headline_has_three_items(run: Run) -> None:
+    items = headline(run, outcomes(run))
+    assert [set(item) for item in items] == [{"name", "value", "text"}] * 3
+    assert items[0]["value"] == "3 of 4"
+    assert "kernel_ridge" in items[1]["text"]
+    assert "failed" in items[2]["value"]
+
+
+def test_maps_choose_by_rank_and_stand_any_values() -> None:
+    spots = 50
+    rng = np.random.default_rng(0)
+    genes = [
+        {"gene": f"g{i}", "fold": "1", "pcc": 0.1 * i, "pcc_normalised": 0.1 * i,
+         "measured": [0.0] * spots, "imputed": rng.random(spots).tolist()}
+        for i in range(9)
+    ]  # fmt: skip
+    picked = [(label, gene["gene"]) for label, gene in maps.chosen(genes)]
+    assert picked == [("best", "g8"), ("good", "g6"), ("median", "g4"), ("worst", "g0")]
+    assert maps.chosen(genes[:1]) == [("best", genes[0])]
+    content: dict[str, Any] = {"coordinates": rng.random((spots, 2)).tolist(), "genes": genes}
+    picture = maps.draw(content)
+    assert picture is not None and picture.startswith(b"\x89PNG")
+    assert maps.draw({"coordinates": [], "genes": []}) is None
+
+
+def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
+    run = read(files)
+    run.failures[0]["reason"] = "<script>alert(1)</script>"
+    write_report(run, tmp_path)
+    overview = json.loads((tmp_path / "summary_overview_mqc.json").read_text())["data"]
+    assert "<script>" not in overview and "&lt;script&gt;" in overview
+
+
+def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_path: Path) -> None:
+    run = read(files)
+    other = run.scores.assign(arm="no_graph")
+    run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
+    assert run.arms == ["default", "no_graph"] and run.arm == "default"
+    write_report(run, tmp_path)
+    table = json.loads((tmp_path / "accuracy_arms_mqc.json").read_text())["data"]
+    assert set(table) == {"default", "no_graph"}
+
+
+def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Path) -> None:
+    import yaml
+
+    config = yaml.safe_load(CONFIG.read_text())
+    write_report(read(files), tmp_path)
+    groups = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*_mqc.json")}
+    assert {group["parent_id"] for group in groups.values()} == set(
+        config["custom_content"]["order"]
+    )
+    alone = {"maps_genes"}
+    ids = {group["id"] for group in groups.values()} - alone
+    assert ids | {"accuracy_arms"} == set(config["report_section_order"])
+
+
+def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:
+    write_report(read(files), tmp_path)
+    versions = "ALIGN:\n  torch: 2.13.0\n"
+    (tmp_path / "stlatent_mqc_versions.yml").write_text(versions)
+    done = multiqc(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rror" not in done.stderr, done.stderr
+    page = (tmp_path / "multiqc_report.html").read_text()
+    names = ["Summary", "Health checks", "Held-out accuracy", "Spatial maps", "Quality control",
+             "Training", "Latent spaces and alignment", "About this run"]  # fmt: skip
+    places = [page.index(f'class="nav-l1">{name}<') for name in names]
+    assert places == sorted(places)
+    assert REASON in page and "2.13.0" in page and "A title" in page
+    assert "A modular tool to aggregate" not in page.split("</head>")[1]
+    assert "Summarize report" not in page
+    written = json.loads((tmp_path / "headline.json").read_text())
+    assert len(written["headline"]) == 3
+    assert written["failed"] == [{"id": "liver_bad", "step": "SPLIT_GENES", "reason": REASON}]
+    assert (tmp_path / "maps" / "embryo_1.png").exists()
+
+
+@pytest.mark.parametrize("kept", [(), ("input.json", "qc.json")])
+def test_little_or_nothing_still_gives_a_report(
+    files: list[Path], tmp_path: Path, kept: tuple[str, ...]
+) -> None:
+    write_report(
+        read([path for path in files if path.name.endswith(kept)] if kept else []), tmp_path
+    )
+    written = json.loads((tmp_path / "headline.json").read_text())
+    assert len(written["headline"]) == 3
+    assert len(written["failed"]) == (4 if kept else 0)
+    assert pd.read_csv(tmp_path / "scores.csv").empty
+    done = multiqc(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "multiqc_report.html").exists()
+
+
+def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
+    folder, rng = tmp_path / "in", np.random.default_rng(0)
+    write_run(folder, samples=1, failed=False, n_spots=100)
+    bare = {**evaluation("embryo_1", False, rng), "knn_reference": None, "knn_cross_modal": None}
+    (folder / "embryo_1.default.evaluation.json").write_text(json.dumps(bare))
+    history = alignment_history("embryo_1", "all", False, rng)
+    history["phase"] = ["pretrain"] * 60 + ["continued"] * 80
+    for series in ("adversarial", "discriminator_loss", "discriminator_accuracy"):
+        history["series"][series] = [None] * 140
+    target = folder / "embryo_1.default.all.alignment_history.json"
+    target.write_text(json.dumps(history))
+    run = read(sorted(folder.iterdir()))
+    write_report(run, tmp_path / "out")
+    assert not (tmp_path / "out" / "training_discriminator_mqc.json").exists()
+    assert not (tmp_path / "out" / "alignment_knn_mqc.json").exists()
+    assert health.discriminator(run, "embryo_1").status == "not_run"
+    assert health.latent_space(run, "embryo_1").status == "not_run"
+
+
+def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
+    by_name = {path.name: path for path in files}
+    inputs = [path for path in files if path.name not in ("input.json", "params.json")]
+    nested = tmp_path / "collected" / "1"
+    nested.mkdir(parents=True)
+    history = nested / "history.json"
+    vae = by_name["atlas_a.vae_history.json"]
+    shutil.copy(vae, history)
+    inputs = [history if path == vae else path for path in inputs]
+    settings = tmp_path / "flat.json"
+    settings.write_text(json.dumps({"n_folds": 5, "seed": 0}))
+    command = [sys.executable, str(ROOT / "bin" / "collate.py"), "--input-json",
+               str(by_name["input.json"]), "--settings", str(settings), "--output-dir",
+               str(tmp_path / "out"), *map(str, inputs)]  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "training_vae_mqc.json").exists()
+    parameters = json.loads((tmp_path / "out" / "about_parameters_mqc.json").read_text())
+    assert "n_folds" in parameters["data"]
