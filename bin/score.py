@@ -61,7 +61,7 @@ def main(
             tables.append(score_file(spatial, folds[name], file, weights, arm))
         scores = pd.concat(tables, ignore_index=True)[COLUMNS]
         scores.to_csv(output, index=False, float_format="%.6g")
-        maps.write_text(json.dumps(build_maps(spatial, folds, files, scores)) + "\n")
+        maps.write_text(json.dumps(build_maps(spatial, folds, files, scores, arm)) + "\n")
 
 
 if __name__ == "__main__":

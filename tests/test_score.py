@@ -131,7 +131,7 @@ def test_maps_take_a_subset_of_many_spots(spatial, monkeypatch):
         {"method": "stlatent", "gene": g, "fold": "1", "pcc": 1.0, "pcc_normalised": 1.0}
         for g in GENES[:3]
     ]
-    maps = scoring.build_maps(spatial, {"1": fold}, [file], pd.DataFrame(rows))
+    maps = scoring.build_maps(spatial, {"1": fold}, [file], pd.DataFrame(rows), "default")
     assert len(maps["coordinates"]) == len(maps["genes"][0]["measured"]) == 50
 
 

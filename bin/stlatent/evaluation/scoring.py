@@ -139,6 +139,7 @@ def build_maps(
     folds: dict[str, Fold],
     files: list[AnnData],
     scores: pd.DataFrame,
+    arm: str,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return ``maps.json``: measured and imputed values of `map_genes`, on the scale of the metric.
@@ -171,6 +172,7 @@ def build_maps(
     coordinates = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
     return {
         "sample": next(iter(folds.values())).sample,
+        "arm": arm,
         "method": method,
         "coordinates": [[_rounded(x), _rounded(y)] for x, y in coordinates],
         "genes": genes,

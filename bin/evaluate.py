@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Judge the latent spaces of a sample and its reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from stlatent import failures, slots
+from stlatent.evaluation.folds import read_fold
+from stlatent.evaluation.report_card import evaluate, labels_of
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--aligned", "aligned_path", required=True, type=click.Path(exists=True, dir_okay=False)
+)
+@click.option(
+    "--spatial", "spatial_path", required=True, type=click.Path(exists=True, dir_okay=False)
+)
+@click.option("--vae", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--fold", "fold_path", required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path))
+@click.option("--failure", required=True, type=click.Path(path_type=Path))
+def main(
+    aligned_path: str,
+    spatial_path: str,
+    vae: Path,
+    fold_path: str,
+    seed: int,
+    output: Path,
+    failure: Path,
+) -> None:
+    fold = read_fold(fold_path)
+    with failures.step("EVALUATE", fold.sample, "sample", failure):
+        aligned = slots.read(aligned_path, slots.ALIGNED)
+        spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
+        # The package's own reader of this folder needs torch, which takes seconds to import.
+        reference = slots.read(vae / "reference.h5ad", slots.LATENT_REFERENCE)
+        hvg = json.loads((vae / "vae.json").read_text())["genes"]
+        result = {
+            "sample": fold.sample,
+            "arm": str(slots.facts(aligned).get("arm", "default")),
+            **evaluate(aligned, reference, labels_of(spatial), hvg, seed),
+            "n_shared_genes": len(fold.panel),
+        }
+        output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
