@@ -1,0 +1,18 @@
+// SHA-256 over the names and contents of the Python files below a folder: Nextflow's own task hash
+// sees only the script that a command names, not the package that it imports.
+def fingerprint(folder) {
+    def digest = java.security.MessageDigest.getInstance('SHA-256')
+    pythonFiles(folder)
+        .sort { file -> folder.relativize(file).toString() }
+        .each { file ->
+            digest.update(folder.relativize(file).toString().bytes)
+            digest.update(file.bytes)
+        }
+    return digest.digest().encodeHex().toString()
+}
+
+def pythonFiles(folder) {
+    return folder.listFiles().toList().collectMany { file ->
+        file.isDirectory() ? pythonFiles(file) : (file.name.endsWith('.py') ? [file] : [])
+    }
+}

@@ -1,0 +1,278 @@
+include { checkParameters ; parameterHelp } from './functions/parameters'
+include { fingerprint } from './functions/code'
+include { inputSources } from './functions/sheet'
+include { PARSE_SHEET } from './modules/parse_sheet/main'
+include { DESCRIBE_INPUT } from './modules/describe_input/main'
+include { CHECK_INPUT } from './modules/check_input/main'
+include { INGEST } from './modules/ingest/main'
+include { QUALITY_CONTROL } from './modules/quality_control/main'
+include { QUALITY_CONTROL as QUALITY_CONTROL_REFERENCE } from './modules/quality_control/main'
+include { SELECT_GENES } from './modules/select_genes/main'
+include { TRAIN_VAE } from './modules/train_vae/main'
+include { SPLIT_GENES } from './modules/split_genes/main'
+include { ALIGN } from './modules/align/main'
+include { IMPUTE } from './modules/impute/main'
+include { BASELINES } from './modules/baselines/main'
+include { SCORE } from './modules/score/main'
+include { EVALUATE } from './modules/evaluate/main'
+include { COLLATE } from './modules/collate/main'
+include { MULTIQC } from './modules/multiqc/main'
+
+def readJson(json) {
+    return new groovy.json.JsonSlurper().parse(json)
+}
+
+// The checked samplesheet, or the end of the run with everything that is wrong with it.
+def readInput(json, problems) {
+    def input = readJson(json)
+    if (!input.valid) {
+        error(problems.text.trim())
+    }
+    return input
+}
+
+def defaultArm(options) {
+    return [
+        name: 'default',
+        genes: [n_hvg: options.n_hvg],
+        vae: [
+            n_latent: options.n_latent,
+            max_epochs: options.vae_max_epochs,
+            kl_warmup_epochs: options.vae_kl_warmup_epochs,
+            batch_size: options.vae_batch_size,
+        ],
+        alignment: [
+            method: options.alignment,
+            n_genes: options.n_alignment_genes,
+            n_neighbors: options.n_neighbors,
+            pretrain_epochs: options.alignment_pretrain_epochs,
+            discriminator_epochs: options.alignment_discriminator_epochs,
+            epochs: options.alignment_epochs,
+        ],
+    ]
+}
+
+def thresholds(options, kind) {
+    return [
+        min_counts: options["${kind}_min_counts"],
+        min_genes: options["${kind}_min_genes"],
+        min_cells: options["${kind}_min_cells"],
+        max_mito: options["${kind}_max_mito"],
+        mad: options.mad_outliers,
+    ]
+}
+
+def versionLine(process, tool, version) {
+    return "${process}:\n  ${tool}: '${version}'\n".toString()
+}
+
+workflow STLATENT {
+    take:
+    options
+    sheet
+    code
+    facts
+
+    main:
+    device = options.use_gpu ? 'auto' : 'cpu'
+    arms = channel.of(defaultArm(options))
+
+    PARSE_SHEET(sheet, code)
+
+    // [id, kind, file, coordinates, exists]: every distinct input once
+    sources = PARSE_SHEET.out
+        .flatMap { json -> inputSources(readJson(json).rows, sheet.parent) }
+        .branch { id, kind, data, coordinates, exists ->
+            present: exists
+                return [id, kind, data, coordinates]
+            missing: true
+                return id
+        }
+    DESCRIBE_INPUT(sources.present, code)
+    CHECK_INPUT(
+        PARSE_SHEET.out,
+        DESCRIBE_INPUT.out.toSortedList { json -> json.name },
+        sources.missing.toSortedList(),
+        code,
+    )
+    input = CHECK_INPUT.out
+        .map { json, problems, requests -> [readInput(json, problems), requests] }
+
+    // [[id, kind, reference], source, request]: samples, and the references that they share
+    wanted = input.flatMap { checked, requests ->
+        def samples = checked.samples.collect { row ->
+            [[id: row.sample, kind: 'spatial', reference: row.reference], row.spatial_source]
+        }
+        def references = checked.samples
+            .collect { row -> [[id: row.reference, kind: 'reference'], row.reference_source] }
+            .unique()
+        (references + samples).collect { meta, source ->
+            def request = readJson(requests.resolve("${meta.id}.json"))
+            [source, meta, groovy.json.JsonOutput.toJson(request)]
+        }
+    }
+    INGEST(
+        wanted
+            .combine(sources.present, by: 0)
+            .map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] },
+        code,
+    )
+    ingested = INGEST.out.h5ad
+        .branch { meta, _h5ad ->
+            references: meta.kind == 'reference'
+            samples: true
+        }
+    QUALITY_CONTROL_REFERENCE(ingested.references, thresholds(options, 'reference'), code)
+    QUALITY_CONTROL(ingested.samples, thresholds(options, 'spatial'), code)
+
+    // [[reference, genes], h5ad]: what is asked of a reference, once for all arms that ask the same
+    SELECT_GENES(
+        QUALITY_CONTROL_REFERENCE.out.h5ad
+            .combine(arms)
+            .map { meta, h5ad, arm -> [[id: meta.id, genes: arm.genes], h5ad] }
+            .unique(),
+        code,
+    )
+    references = QUALITY_CONTROL_REFERENCE.out.h5ad
+        .map { meta, h5ad -> [meta.id, h5ad] }
+        .combine(SELECT_GENES.out.hvg.map { meta, hvg -> [meta.id, meta.genes, hvg] }, by: 0)
+    TRAIN_VAE(
+        references
+            .combine(arms)
+            .filter { _id, _h5ad, genes, _hvg, arm -> arm.genes == genes }
+            .map { id, h5ad, genes, hvg, arm -> [[id: id, genes: genes, vae: arm.vae], h5ad, hvg] }
+            .unique(),
+        options.seed,
+        device,
+        code,
+    )
+
+    // [[id, reference, arm], sample]
+    samples = QUALITY_CONTROL.out.h5ad
+        .combine(arms)
+        .map { meta, h5ad, arm -> [[id: meta.id, reference: meta.reference, arm: arm], h5ad] }
+    SPLIT_GENES(
+        samples
+            .map { meta, h5ad -> [meta.reference, meta.arm.genes, meta, h5ad] }
+            .combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1])
+            .map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },
+        options.n_folds,
+        options.evaluation_genes,
+        options.seed,
+        code,
+    )
+
+    // [[id, reference, arm], [fold, ..]]: the folds with hidden genes, and how many
+    hidden = SPLIT_GENES.out.folds
+        .map { meta, folds -> [meta, folds.findAll { fold -> fold.name != 'fold_all.json' }.sort { fold -> fold.name }] }
+
+    // [[id, reference, arm, fold], sample, fold]
+    folds = samples
+        .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
+        .map { meta, h5ad, fold -> [meta + [fold: fold.baseName - 'fold_'], h5ad, fold] }
+    ALIGN(
+        folds
+            .map { meta, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, h5ad, fold] }
+            .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
+            .map { _reference, _genes, _settings, meta, h5ad, fold, vae -> [meta, h5ad, vae, fold] },
+        options.seed,
+        device,
+        code,
+    )
+
+    // [meta, aligned, sample, vae, fold]
+    aligned = ALIGN.out.h5ad
+        .join(folds)
+        .map { meta, latent, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, latent, h5ad, fold] }
+        .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
+        .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
+    gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
+    IMPUTE(aligned, options.impute_genes, gene_list, code)
+    EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, code)
+
+    BASELINES(
+        folds
+            .filter { meta, _h5ad, _fold -> meta.fold != 'all' }
+            .map { meta, h5ad, fold -> [meta.reference, meta, h5ad, fold] }
+            .combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0)
+            .map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] },
+        options.baselines,
+        options.seed,
+        code,
+    )
+
+    // [[id, reference, arm], [h5ad, ..]]: two files a fold, or fewer at the end of the run when a fold failed
+    imputed = IMPUTE.out.h5ad
+        .mix(BASELINES.out.h5ad)
+        .filter { meta, _h5ad -> meta.fold != 'all' }
+        .map { meta, h5ad -> [meta.subMap('id', 'reference', 'arm'), h5ad] }
+        .combine(hidden, by: 0)
+        .map { meta, h5ad, fold_files -> [groupKey(meta, 2 * fold_files.size()), h5ad] }
+        .groupTuple(remainder: true)
+        .map { key, files -> [key.target, files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
+    SCORE(samples.join(hidden).join(imputed), code)
+
+    // what failed because of the data
+    failures = INGEST.out.failure.mix(
+        QUALITY_CONTROL_REFERENCE.out.failure,
+        QUALITY_CONTROL.out.failure,
+        SELECT_GENES.out.failure,
+        TRAIN_VAE.out.failure,
+        SPLIT_GENES.out.failure,
+        ALIGN.out.failure,
+        IMPUTE.out.failure,
+        BASELINES.out.failure,
+        SCORE.out.failure,
+        EVALUATE.out.failure,
+    )
+    input
+        .flatMap { checked, _requests -> checked.failures }
+        .mix(failures.map { json -> readJson(json) })
+        .subscribe { failure -> log.warn("${failure.kind} ${failure.id} failed in ${failure.step}: ${failure.reason}") }
+
+    results = failures.mix(
+        QUALITY_CONTROL_REFERENCE.out.summary,
+        QUALITY_CONTROL.out.summary,
+        TRAIN_VAE.out.history,
+        ALIGN.out.history,
+        SCORE.out.scores,
+        SCORE.out.maps,
+        EVALUATE.out.evaluation,
+    )
+    COLLATE(
+        CHECK_INPUT.out.map { json, _problems, _requests -> json },
+        results.toSortedList { one, other -> one.toString() <=> other.toString() },
+        groovy.json.JsonOutput.toJson([parameters: options.findAll { name, _value -> name != 'trace_report_suffix' }, run: facts]),
+        code,
+    )
+
+    versions = channel.topic('versions')
+        .unique()
+        .map { process, tool, version -> versionLine(process.tokenize(':').last(), tool, version) }
+        .mix(
+            channel.of(
+                versionLine('Workflow', 'stlatent', workflow.manifest.version),
+                versionLine('Nextflow', 'nextflow', workflow.nextflow.version),
+            )
+        )
+        .collectFile(name: 'stlatent_mqc_versions.yml', sort: true)
+    MULTIQC(COLLATE.out.multiqc, versions, file("${projectDir}/assets/multiqc_config.yml"), options.multiqc_title)
+}
+
+workflow {
+    schema = file("${projectDir}/nextflow_schema.json")
+    if (params.help) {
+        println(parameterHelp(schema))
+    }
+    else {
+        options = checkParameters(params, schema)
+        code = fingerprint(file("${projectDir}/bin"))
+        facts = [
+            pipeline_version: workflow.manifest.version,
+            nextflow_version: workflow.nextflow.version.toString(),
+            code_fingerprint: code,
+            profile: workflow.profile,
+        ]
+        STLATENT(options, file(options.input, checkIfExists: true), code, facts)
+    }
+}

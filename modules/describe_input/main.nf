@@ -1,0 +1,21 @@
+process DESCRIBE_INPUT {
+    tag "${id}"
+
+    input:
+    tuple val(id), val(kind), path(data, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*')
+    val code
+
+    output:
+    path "${id}.description.json"
+
+    script:
+    def place = coordinates ? "--coordinates ${coordinates}" : ''
+    """
+    describe_input.py --id ${id} --kind ${kind} --input ${data} ${place} --output ${id}.description.json
+    """
+
+    stub:
+    """
+    echo '{"id": "${id}", "kind": "${kind}"}' > ${id}.description.json
+    """
+}

@@ -1,0 +1,27 @@
+process IMPUTE {
+    tag "${meta.id} ${meta.fold}"
+
+    input:
+    tuple val(meta), path(aligned), path(spatial), path(vae), path(fold)
+    val genes
+    path gene_list
+    val code
+
+    output:
+    tuple val(meta), path("${meta.fold}/${meta.id}.imputed.h5ad"), optional: true, emit: h5ad
+    path '*.failure.json', optional: true, emit: failure
+    tuple val("${task.process}"), val('torch'), eval('version_of.py torch'), topic: versions
+
+    script:
+    """
+    mkdir ${meta.fold}
+    impute.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} \\
+        --genes ${gene_list ?: genes} --output ${meta.fold}/${meta.id}.imputed.h5ad --failure ${meta.id}.failure.json
+    """
+
+    stub:
+    """
+    mkdir ${meta.fold}
+    touch ${meta.fold}/${meta.id}.imputed.h5ad
+    """
+}

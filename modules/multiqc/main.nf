@@ -1,0 +1,22 @@
+process MULTIQC {
+    input:
+    path data
+    path versions
+    path config
+    val title
+
+    output:
+    path 'multiqc_report.html', emit: report
+    path 'multiqc_report_data', emit: data
+
+    script:
+    """
+    multiqc --force --config ${config} --title '${title}' --filename multiqc_report.html ${data} ${versions}
+    """
+
+    stub:
+    """
+    mkdir multiqc_report_data
+    touch multiqc_report.html
+    """
+}

@@ -1,0 +1,26 @@
+process SCORE {
+    tag "${meta.id}"
+
+    input:
+    tuple val(meta), path(spatial), path(folds), path(imputed, stageAs: 'imputed/?/*')
+    val code
+
+    output:
+    path "${meta.id}.scores.csv", optional: true, emit: scores
+    path "${meta.id}.maps.json", optional: true, emit: maps
+    path '*.failure.json', optional: true, emit: failure
+    tuple val("${task.process}"), val('scipy'), eval('version_of.py scipy'), topic: versions
+
+    script:
+    """
+    score.py --spatial ${spatial} --arm ${meta.arm.name} \\
+        ${folds.collect { fold -> "--fold ${fold}" }.join(' ')} \\
+        ${imputed.collect { h5ad -> "--imputed ${h5ad}" }.join(' ')} \\
+        --output ${meta.id}.scores.csv --maps ${meta.id}.maps.json --failure ${meta.id}.failure.json
+    """
+
+    stub:
+    """
+    touch ${meta.id}.scores.csv ${meta.id}.maps.json
+    """
+}

@@ -1,0 +1,29 @@
+process SPLIT_GENES {
+    tag "${meta.id}"
+
+    input:
+    tuple val(meta), path(spatial), path(reference), path(hvg)
+    val n_folds
+    val evaluation_genes
+    val seed
+    val code
+
+    output:
+    tuple val(meta), path("${meta.id}.folds/*.json"), optional: true, emit: folds
+    path "${meta.id}.folds", optional: true, emit: folder
+    path '*.failure.json', optional: true, emit: failure
+
+    script:
+    """
+    split_genes.py --spatial ${spatial} --reference ${reference} --hvg ${hvg} \\
+        --n-folds ${n_folds} --evaluation-genes ${evaluation_genes} \\
+        --n-alignment-genes ${meta.arm.alignment.n_genes} --seed ${seed} \\
+        --output-dir ${meta.id}.folds --failure ${meta.id}.failure.json
+    """
+
+    stub:
+    """
+    mkdir ${meta.id}.folds
+    touch ${meta.id}.folds/fold_all.json ${meta.id}.folds/fold_1.json ${meta.id}.folds/fold_2.json
+    """
+}
