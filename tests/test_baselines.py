@@ -15,6 +15,7 @@ from stlatent.evaluation import baselines, metrics
 from stlatent.evaluation.baselines import Problem
 from stlatent.evaluation.folds import Fold, build_problem, observed_library
 from stlatent.expression import dense
+from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
 
 METHODS = ["null", "ridge", "kernel_ridge", "knn"]
@@ -144,7 +145,7 @@ def test_panel_genes_without_signal_are_left_out():
 
 def test_missing_genes_are_the_data_s_fault(study):
     fold = Fold("s", "1", ["Nowhere1"], list(study.samples["sample_a"].measured.var_names))
-    with pytest.raises(slots.DataError, match="Nowhere1"):
+    with pytest.raises(DataError, match="Nowhere1"):
         build_problem(
             noted(study.samples["sample_a"].measured, "spatial"),
             noted(study.reference, "reference"),

@@ -14,6 +14,7 @@ import score
 from stlatent import slots
 from stlatent.evaluation import scoring
 from stlatent.evaluation.folds import Fold
+from stlatent.failures import DataError
 
 GENES = [f"G{i}" for i in range(12)]
 
@@ -137,7 +138,7 @@ def test_maps_take_a_subset_of_many_spots(spatial, monkeypatch):
 
 def test_other_spots_are_refused(spatial):
     file = prediction(spatial, GENES[:3], "1", {"a": measured(spatial, GENES[:3])})[::-1].copy()
-    with pytest.raises(slots.DataError, match="other spots"):
+    with pytest.raises(DataError, match="other spots"):
         scoring.score_file(
             spatial, Fold("s1", "1", GENES[:3], []), file, sparse.eye(120).tocsr(), "default"
         )

@@ -213,8 +213,8 @@ def _programs(settings: Settings, rng: np.random.Generator) -> _Programs:
         np.flatnonzero(structure == "lineage").reshape(max(LINEAGE) + 1, -1)
     ):
         effect = rng.normal(1.0, 0.3, len(shared))
-        for cell_type in np.flatnonzero(np.array(LINEAGE) == lineage):
-            types[cell_type, shared] += effect
+        for member in np.flatnonzero(np.array(LINEAGE) == lineage):
+            types[member, shared] += effect
     weak = np.flatnonzero(structure == "weak")
     types[rng.integers(0, n_types, len(weak)), weak] += rng.uniform(0.3, 0.8, len(weak))
     gradient, state = np.zeros(n), np.zeros(n)

@@ -110,7 +110,7 @@ def morans_i(values: Array, weights: sparse.csr_matrix) -> Array:
     """
     values = np.asarray(values, dtype=float)
     z = values - values.mean(axis=0)
-    total = weights.sum()
+    total = float(weights.data.sum())
     squares = (z**2).sum(axis=0)
     usable = ~is_constant(values) & (squares > 0) & (total > 0)
     product = (z * (weights @ z)).sum(axis=0) * (len(z) / max(total, 1e-300))

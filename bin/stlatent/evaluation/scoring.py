@@ -12,6 +12,7 @@ from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.evaluation.folds import Fold, observed_library, require_genes
 from stlatent.expression import dense
+from stlatent.failures import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -88,7 +89,7 @@ def score_file(
     require_genes(spatial, genes, "the spatial sample")
     if list(imputed.obs_names) != list(spatial.obs_names):
         msg = f"the prediction of fold {fold.name} has other spots than the sample"
-        raise slots.DataError(msg)
+        raise DataError(msg)
     measured = dense(spatial[:, genes].X)
     library = observed_library(spatial, fold.hidden)
     morans_measured = metrics.morans_i(measured, weights)
@@ -155,16 +156,17 @@ def build_maps(
     if len(spots) > MAX_MAP_SPOTS:
         spots = np.sort(np.random.default_rng(seed).choice(spots, MAX_MAP_SPOTS, replace=False))
     genes = []
-    for row in chosen.itertuples():
-        library = observed_library(spatial, folds[row.fold].hidden)
-        imputed = _prediction(files, row.fold, method, row.gene)
-        measured = dense(spatial[:, [row.gene]].X)
+    for row in chosen.to_dict("records"):
+        gene, fold = str(row["gene"]), str(row["fold"])
+        library = observed_library(spatial, folds[fold].hidden)
+        imputed = _prediction(files, fold, method, gene)
+        measured = dense(spatial[:, [gene]].X)
         genes.append(
             {
-                "gene": row.gene,
-                "fold": row.fold,
-                "pcc": _rounded(row.pcc),
-                "pcc_normalised": _rounded(row.pcc_normalised),
+                "gene": gene,
+                "fold": fold,
+                "pcc": _rounded(row["pcc"]),
+                "pcc_normalised": _rounded(row["pcc_normalised"]),
                 "measured": _column(measured, library, spots),
                 "imputed": _column(imputed, library, spots),
             }
