@@ -192,9 +192,9 @@ def gene_lists(run: Run) -> list[Fragment]:
     listed = html_table(("Sample", "Best predicted", "Worst predicted"), rows)
     body = f'<div class="stl-scroll">{listed}</div>'
     text = (
-        "<p>Held-out genes of stlatent with their normalised PCC. A gene that is not listed here "
-        "was either not measured, or is in <code>evaluation/scores.csv</code>. Genes of the same "
-        "programme (ribosomal, stress, cell cycle) tend to stand or fall together.</p>"
+        f"<p>The {GENES_SHOWN} best and the {GENES_SHOWN} worst held-out genes of stlatent, with "
+        "their normalised PCC. All others are in <code>evaluation/scores.csv</code>. A gene that "
+        "the tissue's panel did not measure cannot be scored.</p>"
     )
     return [text_section(ACCURACY, "accuracy_genes", "Which genes to believe", text + body)]
 

@@ -138,7 +138,7 @@ def _fold_rank(fold: str) -> tuple[int, str]:
 
 
 def load(files: Iterable[Path], checked: Path | None, settings: Path | None) -> Run:
-    """Read the files of a run, recognised by their names; any of them may be missing.
+    """Read the files of a run, recognised by their names; any may be missing or empty.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def load(files: Iterable[Path], checked: Path | None, settings: Path | None) -> 
     facts = _read(settings) if settings else {}
     run.parameters = facts.get("parameters", facts)
     run.facts = facts.get("run", {})
-    paths = sorted(files)
+    paths = sorted(path for path in files if path.stat().st_size)
     run.scores = read_scores(path for path in paths if path.name.endswith(".scores.csv"))
     maps: dict[tuple[str, str], Json] = {}
     for path in paths:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from stlatent.report.inputs import FULL_FIT, Json, Run
 
-SILENT = "the task ended without a report: see pipeline_info/execution_trace*.txt and .nextflow.log"
+SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
 # Of these steps one failure is enough: the rest of the sample's files cannot make up for it.
 ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE")
 
