@@ -90,7 +90,7 @@ def test_scores_of_imputation_and_baselines(spatial, run):
     perfect = scores[scores["method"].isin(["stlatent", "stlatent_decoder", "ridge"])]
     np.testing.assert_allclose(perfect["pcc"], 1.0, atol=1e-5)
     np.testing.assert_allclose(perfect["morans_i_measured"], perfect["morans_i_imputed"], atol=1e-5)
-    assert scores.loc[scores["method"] == "stlatent", "seconds"].eq(3.0).all()
+    assert scores.loc[scores["method"] == "stlatent", "seconds"].eq(2.0).all()
     assert scores.loc[scores["method"] == "stlatent_transfer", "seconds"].eq(1.0).all()
     assert set(scores.loc[scores["method"] == "ridge", "arm"]) == {"baseline"}
     assert set(scores.loc[scores["method"] == "stlatent", "arm"]) == {"default"}

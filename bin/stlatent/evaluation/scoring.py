@@ -41,8 +41,8 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
     """Yield (method, spots x genes, seconds) of an output of IMPUTE or of the baselines.
 
     ``X`` of IMPUTE is method ``stlatent`` and its layers are ``stlatent_<layer>``; layers of the
-    baselines keep their names. The seconds of ``X`` are those noted under ``stlatent``, or else
-    the sum over methods, as it is built from all.
+    baselines keep their names. The seconds of ``X`` are those noted under ``stlatent``, or else of
+    the slowest among the methods that ``var['method']`` names: each includes the alignment.
     """
     facts = slots.facts(imputed)
     seconds = dict(facts.get("seconds", {}))
@@ -50,8 +50,9 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
         for name, layer in imputed.layers.items():
             yield name, dense(layer), float(seconds.get(name, np.nan))
         return
-    total = float(sum(seconds.values())) if seconds else float("nan")
-    yield METHOD, dense(imputed.X), float(seconds.get(METHOD, total))
+    used = set(imputed.var["method"]) if "method" in imputed.var else set(seconds)
+    slowest = max((float(s) for name, s in seconds.items() if name in used), default=float("nan"))
+    yield METHOD, dense(imputed.X), float(seconds.get(METHOD, slowest))
     for name, layer in imputed.layers.items():
         if name != slots.NORMALISED:
             yield f"{METHOD}_{name}", dense(layer), float(seconds.get(name, np.nan))
