@@ -91,6 +91,7 @@ def _sparse_tensor(matrix: sp.csr_matrix, device: str) -> torch.Tensor:
         torch.as_tensor(matrix.data),
         size=matrix.shape,
         device=device,
+        check_invariants=False,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +14,11 @@ from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import TrainedVAE, VAESettings
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from torch import nn
 
-PATIENCE = 30
+PATIENCE = 20
 
 
 def export_decoder(module: nn.Module, n_batches: int) -> LatentDecoder:
@@ -42,8 +43,8 @@ def export_decoder(module: nn.Module, n_batches: int) -> LatentDecoder:
     return LatentDecoder(*(part.detach().cpu().clone() for part in parts))
 
 
-def _series(history: dict[str, Any], name: str) -> list[float]:
-    return [float(value) for value in history[name].to_numpy().ravel()] if name in history else []
+def _series(column: pd.DataFrame) -> list[float]:
+    return [float(value) for value in column.to_numpy().ravel()]
 
 
 def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> TrainedVAE:
@@ -68,7 +69,8 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     scvi.settings.verbosity = logging.ERROR
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*num_workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint.*|.*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="The number of training batches")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
     counts = bool(slots.facts(adata)["counts"])
     subset = adata[:, genes].copy()
@@ -96,18 +98,19 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
         datasplitter_kwargs={"drop_last": False},
     )
     history = {
-        "train_loss": _series(model.history, "train_loss_epoch"),
-        "validation_loss": _series(model.history, "elbo_validation"),
-        "kl_weight": _series(model.history, "kl_weight"),
+        "train_loss": _series(model.history["elbo_train"]),
+        "validation_loss": _series(model.history["elbo_validation"]),
     }
+    # scvi logs the weight every tenth step only.
+    epochs = range(len(history["train_loss"]))
+    history["kl_weight"] = [min(epoch / warmup, 1.0) for epoch in epochs]
     model.module.eval()
     latent = model.get_latent_representation().astype(np.float32)
-    monitored = history["validation_loss"] or history["train_loss"]
     return TrainedVAE(
         latent=latent,
         decoder=export_decoder(model.module, model.summary_stats.n_batch),
         genes=list(genes),
         state={name: value.cpu() for name, value in model.module.state_dict().items()},
         history=history,
-        best_epoch=int(np.nanargmin(monitored)),
+        best_epoch=int(np.nanargmin(history["validation_loss"])),
     )

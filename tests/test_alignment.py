@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from stlatent import expression, graph, slots
+from stlatent.alignment import losses
+from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare, visible_library
+from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
+from stlatent.alignment.trainer import AlignmentSettings, align
+from stlatent.failures import DataError
+from stlatent.simulate import Settings, Study, simulate
+
+QUICK = AlignmentSettings(pretrain_epochs=25, discriminator_epochs=15, epochs=10)
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    study = simulate(
+        Settings(n_genes=620, n_panel=60, n_cells=300, n_spots=80, n_reference=300), seed=1
+    )
+    slots.note(study.reference, kind="reference", source="reference", counts=True)
+    for name, sample in study.samples.items():
+        slots.note(sample.measured, kind="spatial", source=name, counts=True)
+    # A linear latent space stands in for the VAE's: these tests are about the alignment.
+    values = panel_expression(study.reference, study.reference.var_names.tolist(), [])
+    study.reference.obsm["X_vae"] = np.linalg.svd(values, full_matrices=False)[0][:, :6] * 17
+    return study
+
+
+@pytest.fixture(scope="module")
+def inputs(study: Study) -> AlignmentInputs:
+    tissue = study.samples["sample_a"].measured
+    panel = [gene for gene in tissue.var_names if gene in study.reference.var_names]
+    return prepare(tissue, study.reference, panel, [], n_neighbors=6)
+
+
+def test_correlation_by_hand() -> None:
+    x = torch.tensor([[1.0, 5], [2, 5], [3, 5]])
+    y = torch.tensor([[3.0, 1], [2, 2], [1, 3]])
+    torch.testing.assert_close(
+        losses.correlation(x, y, dim=0), torch.tensor([-1.0, 0]), atol=1e-5, rtol=0
+    )
+
+
+def test_kl_of_the_prior_is_zero_and_of_a_shifted_unit_normal_is_half_the_square() -> None:
+    zeros = torch.zeros(4, 3)
+    assert losses.kl_divergence(zeros, zeros) == 0
+    assert losses.kl_divergence(zeros + 2, zeros) == pytest.approx(2.0)
+
+
+def test_graph_loss_is_log_2_without_information_and_falls_with_it() -> None:
+    edges, negatives = torch.tensor([[0], [1]]), torch.tensor([[0], [2]])
+    assert losses.graph_loss(torch.zeros(3, 2), edges, negatives) == pytest.approx(np.log(2))
+    informed = torch.tensor([[3.0, 0], [3, 0], [-3, 0]])
+    assert losses.graph_loss(informed, edges, negatives) < 0.01
+
+
+def test_balanced_accuracy() -> None:
+    assert losses.balanced_accuracy(torch.tensor([1.0, 1, -1, 1]), torch.tensor([-1.0])) == 0.875
+
+
+def test_transfer_loss_weighs_hidden_genes() -> None:
+    truth = torch.eye(3)
+    perfect = losses.transfer_loss(truth, truth, torch.tensor([True, False, False]))
+    assert perfect == pytest.approx(0, abs=1e-4)
+    wrong = truth.clone()
+    wrong[:, 0] = -truth[:, 0]
+    hidden = losses.transfer_loss(wrong, truth, torch.tensor([True, False, False]))
+    seen = losses.transfer_loss(wrong, truth, torch.tensor([False, True, False]))
+    assert hidden > seen > 0
+
+
+def test_attention_weights_follow_the_distances() -> None:
+    attention = LatentAttention(log_precision=0.0)
+    weights = attention(torch.tensor([[0.0]]), torch.tensor([[0.0], [1.0]]))
+    expected = torch.softmax(torch.tensor([[0.0, -1.0]]), dim=1)
+    torch.testing.assert_close(weights, expected)
+
+
+def test_discriminator_logits_are_bounded() -> None:
+    assert Discriminator(2)(torch.full((3, 2), 1e4)).abs().max() <= 5
+
+
+def test_hidden_genes_take_no_part_in_the_library(study: Study) -> None:
+    tissue = study.samples["sample_b"].measured
+    hidden = tissue.var_names[:10].tolist()
+    expected = expression.dense(tissue.X)[:, 10:].sum(1)
+    np.testing.assert_allclose(visible_library(tissue, hidden), np.maximum(expected, 1))
+
+
+def test_values_of_hidden_genes_change_nothing(study: Study) -> None:
+    tissue = study.samples["sample_b"].measured.copy()
+    panel, hidden = tissue.var_names[20:60].tolist(), tissue.var_names[:20].tolist()
+    before = prepare(tissue, study.reference, panel, hidden, 6)
+    values = tissue.X.tolil()
+    values[:, :20] = 7
+    tissue.X = values.tocsr()
+    after = prepare(tissue, study.reference, panel, hidden, 6)
+    np.testing.assert_array_equal(before.tissue, after.tissue)
+
+
+def test_hidden_gene_in_the_panel_is_refused(study: Study) -> None:
+    tissue = study.samples["sample_b"].measured
+    with pytest.raises(ValueError, match="hidden genes in the panel"):
+        prepare(tissue, study.reference, tissue.var_names[:9].tolist(), [tissue.var_names[0]], 6)
+
+
+def test_too_few_shared_genes_name_the_cure(study: Study) -> None:
+    tissue = study.samples["sample_b"].measured
+    with pytest.raises(DataError, match="2 genes to align on; at least 3 are needed"):
+        prepare(tissue, study.reference, tissue.var_names[:2].tolist(), [], 6)
+
+
+def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: AlignmentInputs) -> None:
+    result = align(inputs, QUICK)
+    phases = result.history.phase
+    assert [phases.count(p) for p in ("pretrain", "discriminator", "adversarial")] == [25, 15, 10]
+    for name in ("reconstruction", "transfer", "anchor", "graph"):
+        values = [value for value in result.history.series[name] if value is not None]
+        assert values[-1] < values[0]
+    accuracy = result.history.series["discriminator_accuracy"]
+    assert accuracy[0] is None
+    assert all(0 <= value <= 1 for value in accuracy[25:])
+    assert result.aligned.shape == (inputs.tissue.shape[0], 6)
+    assert result.joint.shape[1] == 6 + result.spatial.shape[1]
+    assert not np.array_equal(result.aligned, result.unaligned)
+
+
+def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) -> None:
+    settings = AlignmentSettings(alignment="none", pretrain_epochs=3, epochs=2)
+    result = align(inputs, settings)
+    assert result.history.phase == ["pretrain"] * 3 + ["continued"] * 2
+    assert set(result.history.series["discriminator_loss"]) == {None}
+
+
+def test_same_seed_gives_identical_latents_and_another_does_not(inputs: AlignmentInputs) -> None:
+    short = AlignmentSettings(pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
+    first, second = align(inputs, short), align(inputs, short)
+    np.testing.assert_array_equal(first.aligned, second.aligned)
+    np.testing.assert_array_equal(first.spatial, second.spatial)
+    other = align(inputs, dataclasses.replace(short, seed=4))
+    assert not np.array_equal(first.aligned, other.aligned)
+
+
+def test_batches_with_halos_encode_like_the_whole_graph(inputs: AlignmentInputs) -> None:
+    model = SpatialVGAE(inputs.tissue.shape[1], 6).eval()
+    part = graph.batch(
+        graph.blocks(inputs.coordinates, 64)[1], inputs.graph, inputs.operator
+    )
+
+    def encode(nodes: np.ndarray, operator: object) -> torch.Tensor:
+        dense = torch.as_tensor(operator.toarray())  # type: ignore[attr-defined]
+        return model(torch.as_tensor(inputs.tissue[nodes]), dense.to_sparse_csr()).joint_mean
+
+    with torch.no_grad():
+        whole = encode(np.arange(len(inputs.tissue)), inputs.operator)
+        inner = encode(part.nodes, part.operator)
+    torch.testing.assert_close(
+        inner[: part.n_own], whole[part.nodes[: part.n_own]], rtol=1e-4, atol=1e-5
+    )

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import torch
+
+from stlatent import slots
+from stlatent.simulate import Settings, simulate
+from stlatent.vae import registry, storage
+from stlatent.vae.interface import TrainedVAE, VAESettings
+
+SETTINGS = VAESettings(n_latent=5, max_epochs=6, kl_warmup_epochs=3, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def reference() -> anndata.AnnData:
+    study = simulate(
+        Settings(n_genes=620, n_panel=40, n_cells=50, n_spots=30, n_reference=257), seed=2
+    )
+    slots.note(study.reference, kind="reference", source="ref", counts=True, batch_key="batch")
+    return study.reference
+
+
+@pytest.fixture(scope="module")
+def genes(reference: anndata.AnnData) -> list[str]:
+    return reference.var_names[:100].tolist()
+
+
+@pytest.fixture(scope="module")
+def trained(reference: anndata.AnnData, genes: list[str]) -> TrainedVAE:
+    return registry.trainer("scvi")(reference, genes, SETTINGS)
+
+
+def test_unknown_vae_names_the_choices() -> None:
+    with pytest.raises(ValueError, match="unknown VAE 'scvae': choose scvi"):
+        registry.trainer("scvae")
+
+
+def test_latent_and_history_cover_every_cell_and_epoch(
+    reference: anndata.AnnData, trained: TrainedVAE
+) -> None:
+    assert trained.latent.shape == (reference.n_obs, 5)
+    assert np.isfinite(trained.latent).all()
+    assert len(trained.history["train_loss"]) == len(trained.history["validation_loss"]) == 6
+    assert trained.history["train_loss"][-1] < trained.history["train_loss"][0]
+    assert trained.history["kl_weight"][0] == 0
+    assert trained.history["kl_weight"][-1] == 1
+
+
+@pytest.mark.parametrize("batch_key", ["batch", None])
+def test_exported_decoder_equals_scvi(
+    reference: anndata.AnnData, genes: list[str], batch_key: str | None
+) -> None:
+    import scvi
+
+    from stlatent.vae.scvi_model import export_decoder
+
+    subset = reference[:, genes].copy()
+    scvi.model.SCVI.setup_anndata(subset, batch_key=batch_key)
+    model = scvi.model.SCVI(subset, n_latent=5)
+    model.train(max_epochs=2, accelerator="cpu", enable_progress_bar=False)
+    model.module.eval()
+    z = torch.as_tensor(model.get_latent_representation()[:20])
+    n_batches = model.summary_stats.n_batch
+    expected = torch.zeros(20, len(genes))
+    with torch.no_grad():
+        for batch in range(n_batches):
+            code = torch.full((20, 1), batch)
+            scale, *_ = model.module.decoder("gene", z, torch.zeros(20, 1), code)
+            expected += scale / n_batches
+    decoded = export_decoder(model.module, n_batches)(z)
+    torch.testing.assert_close(decoded, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(decoded.sum(1), torch.ones(20))
+
+
+def test_saved_vae_is_read_back_without_pickle(
+    tmp_path: Path, reference: anndata.AnnData, trained: TrainedVAE
+) -> None:
+    storage.save(tmp_path, trained, reference.copy(), SETTINGS, {"id": "ref", "seconds": 1.0})
+    saved = storage.load(tmp_path)
+    np.testing.assert_array_equal(saved.reference.obsm["X_vae"], trained.latent)
+    assert saved.genes == trained.genes
+    z = torch.as_tensor(trained.latent[:3])
+    torch.testing.assert_close(saved.decoder(z), trained.decoder(z))
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert history["id"] == "ref"
+    assert len(history["epoch"]) == len(history["series"]["train_loss"])
+
+
+def test_same_seed_gives_the_same_latent_space(
+    reference: anndata.AnnData, genes: list[str], trained: TrainedVAE
+) -> None:
+    again = registry.trainer("scvi")(reference, genes, SETTINGS)
+    np.testing.assert_array_equal(again.latent, trained.latent)
