@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 from stlatent import readers
+from stlatent.failures import OUT_OF_MEMORY_EXIT
 
 
 @click.command()
@@ -18,7 +20,10 @@ from stlatent import readers
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 def main(identifier: str, kind: str, path: Path, coordinates: Path | None, output: Path) -> None:
     """Describe one input; a file that cannot be read is described as such."""
-    description = readers.describe(path, kind, coordinates)
+    try:
+        description = readers.describe(path, kind, coordinates)
+    except MemoryError:
+        sys.exit(OUT_OF_MEMORY_EXIT)
     output.write_text(json.dumps({"id": identifier, "kind": kind, **description}) + "\n")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MIN_BATCH = 50
 MIN_SHARED_GENES = 3
+MIN_FITTED_GENES = 10
 POOLED = "pooled"
 
 
@@ -189,6 +190,7 @@ def _rank_by_seurat_v3(adata: AnnData, n_top: int) -> list[str]:
     import scanpy
 
     groups = batches(adata)
+    _refuse_small_fit(adata.X, groups)
     obs = pd.DataFrame({"batch": POOLED if groups is None else groups}, index=adata.obs_names)
     counts = anndata.AnnData(X=adata.X, obs=obs, var=pd.DataFrame(index=adata.var_names))
     with warnings.catch_warnings():
@@ -209,6 +211,19 @@ def _rank_by_seurat_v3(adata: AnnData, n_top: int) -> list[str]:
         order, ascending=[True, False, False], na_position="last", kind="stable"
     )
     return table.index.tolist()
+
+
+def _refuse_small_fit(matrix: sparse.csr_matrix, groups: pd.Series[str] | None) -> None:
+    # The local regression that scanpy calls ends the process on two or three points.
+    parts = (
+        [matrix]
+        if groups is None
+        else [matrix[(groups == name).to_numpy()] for name in groups.unique()]
+    )
+    fewest = min(int((variances(part) > 0).sum()) for part in parts)
+    if fewest < MIN_FITTED_GENES:
+        msg = f"{fewest} varying genes are too few for a fit"
+        raise ValueError(msg)
 
 
 def _sorted_by(values: np.ndarray, names: pd.Index[str]) -> list[str]:

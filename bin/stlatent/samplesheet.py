@@ -136,6 +136,7 @@ def _read_rows(content: bytes, columns: Columns) -> tuple[list[Row], list[Proble
     if problem:
         return [], [problem]
     records, problems = _records(text)
+    broken = bool(problems)
     if not records:
         return [], problems or [_empty_sheet(columns)]
     line, header = records[0]
@@ -152,7 +153,7 @@ def _read_rows(content: bytes, columns: Columns) -> tuple[list[Row], list[Proble
         row, found = _row(number, fields, names)
         rows += row
         problems += found
-    if len(records) == 1:
+    if len(records) == 1 and not broken:
         problems.append(
             Problem(
                 line,
@@ -274,7 +275,9 @@ def _value_problems(row: Row, columns: Columns) -> Iterator[Problem]:
         value = row.values.get(name, "")
         if not value:
             if name in columns.required and name in row.values:
-                yield Problem(row.line, name, None, "no value", f"give {rule['description']}")
+                yield Problem(
+                    row.line, name, None, "no value", f"fill it in ({rule['description']})"
+                )
         elif not re.search(rule.get("pattern", ""), value):
             yield Problem(row.line, name, value, rule["errorMessage"], rule["cure"])
     spatial = row.values.get("spatial")

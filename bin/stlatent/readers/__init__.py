@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stlatent.readers import h5ad, mtx, table, tenx_h5
-from stlatent.readers.contents import CoordinatesError, UnknownFormatError
 from stlatent.readers.describe import describe
+from stlatent.readers.errors import CoordinatesError, UnknownFormatError
 from stlatent.readers.load import read
 from stlatent.readers.registry import FORMATS, detect
 

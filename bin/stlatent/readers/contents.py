@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stlatent.failures import DataError
 from stlatent.readers.values import Facts
-
-
-class UnknownFormatError(DataError):
-    """No reader recognises the file."""
-
-
-class CoordinatesError(DataError):
-    """The matrix is fine, the coordinates are not."""
 
 
 @dataclass
@@ -38,6 +30,8 @@ class Contents:
         Where in the file the matrix was found.
     coordinates
         ``n_obs x 2`` (or 3) when the file itself holds coordinates.
+    coordinates_file
+        Table of coordinates within an input that is a folder.
     """
 
     obs: pd.DataFrame
@@ -46,3 +40,4 @@ class Contents:
     facts: Facts
     slot: str = "X"
     coordinates: np.ndarray | None = None
+    coordinates_file: Path | None = None

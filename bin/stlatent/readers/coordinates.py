@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stlatent.readers.contents import CoordinatesError
 from stlatent.readers.delimited import Layout, sniff
+from stlatent.readers.errors import CoordinatesError
 
 COLUMN_PAIRS = (
     ("pxl_col_in_fullres", "pxl_row_in_fullres"),

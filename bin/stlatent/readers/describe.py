@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stlatent import slots
-from stlatent.failures import DataError
-from stlatent.readers.contents import Contents, CoordinatesError, UnknownFormatError
+from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates, read_coordinates
+from stlatent.readers.errors import UnknownFormatError, explain
 from stlatent.readers.load import located
 from stlatent.readers.registry import detect
 
@@ -38,24 +37,9 @@ def describe(
         raise
     except UnknownFormatError as error:
         description["unknown_format"] = str(error)
-    except Exception as error:  # noqa: BLE001  a user's file may be broken in any way
+    except Exception as error:
         description["unreadable"] = explain(error)
     return description
-
-
-def explain(error: Exception) -> str:
-    """Say in plain words why a file could not be read."""
-    if isinstance(error, DataError):
-        return str(error)
-    if isinstance(error, EOFError | zlib.error) or "gzip" in type(error).__name__.lower():
-        return "the compressed file is cut short or damaged"
-    if isinstance(error, UnicodeDecodeError):
-        return "the file is not text in UTF-8"
-    if isinstance(error, PermissionError):
-        return "permission to read the file was denied"
-    if isinstance(error, OSError):
-        return f"the file is cut short, damaged or not of the kind its name says ({_line(error)})"
-    return f"its content is not as expected ({type(error).__name__}: {_line(error)})"
 
 
 def _describe(path: Path, kind: slots.Kind, coordinates: Path | None) -> dict[str, Any]:
@@ -74,15 +58,15 @@ def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
         return None, None
     try:
         return read_coordinates(path), None
-    except Exception as error:  # noqa: BLE001  a user's file may be broken in any way
+    except Exception as error:
         return None, explain(error)
 
 
 def _coordinates_problem(contents: Contents, positions: Coordinates | None) -> str | None:
     try:
         located(contents, positions)
-    except CoordinatesError as error:
-        return str(error)
+    except Exception as error:
+        return explain(error)
     return None
 
 
@@ -118,7 +102,3 @@ def _blank() -> dict[str, Any]:
         "unknown_format": None,
         "unreadable": None,
     }
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

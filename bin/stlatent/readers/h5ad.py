@@ -30,6 +30,9 @@ def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents
     when none does.
     """
     with h5py.File(path, "r") as file:
+        if "obs" not in file or "var" not in file:
+            msg = "the file is HDF5 but no AnnData: it has no obs or no var"
+            raise DataError(msg)
         if isinstance(file["obs"], h5py.Group):
             yield _contents(_parts_on_disk(file))
             return

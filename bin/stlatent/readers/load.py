@@ -11,8 +11,9 @@ import pandas as pd
 from scipy import sparse
 
 from stlatent import slots
-from stlatent.readers.contents import Contents, CoordinatesError
+from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates, check_finite, match, read_coordinates
+from stlatent.readers.errors import CoordinatesError, as_data_errors
 from stlatent.readers.registry import detect
 from stlatent.readers.symbols import merge_repeated
 
@@ -43,11 +44,12 @@ def read(path: str | Path, kind: slots.Kind, coordinates: str | Path | None = No
     DataError
         When the format is unknown or the content does not make sense.
     """
-    positions = None if coordinates is None else read_coordinates(Path(coordinates))
-    with detect(path).open(Path(path), positions) as contents:
-        adata = _to_anndata(contents)
-        if kind == "spatial":
-            adata = _locate(adata, contents, positions)
+    with as_data_errors():
+        positions = None if coordinates is None else read_coordinates(Path(coordinates))
+        with detect(path).open(Path(path), positions) as contents:
+            adata = _to_anndata(contents)
+            if kind == "spatial":
+                adata = _locate(adata, contents, positions)
     slots.note(adata, kind=kind, counts=contents.facts.counts, matrix=contents.slot)
     adata.obs_names_make_unique()
     return adata
@@ -61,6 +63,8 @@ def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarr
     CoordinatesError
         When there are none, or they are unusable.
     """
+    if positions is None and contents.coordinates_file is not None:
+        positions = read_coordinates(contents.coordinates_file)
     if positions is not None:
         kept, found = match(contents.obs.index.astype(str), positions)
     elif contents.coordinates is not None:

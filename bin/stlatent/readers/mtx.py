@@ -12,12 +12,12 @@ from scipy import io, sparse
 
 from stlatent.failures import DataError
 from stlatent.readers.contents import Contents
-from stlatent.readers.coordinates import Coordinates, match, read_coordinates
+from stlatent.readers.coordinates import Coordinates
 from stlatent.readers.registry import register
 from stlatent.readers.tenx_h5 import GENE_EXPRESSION
 from stlatent.readers.values import scan
 
-COORDINATE_NAMES = (
+INSIDE = (
     "coordinates.csv",
     "coordinates.csv.gz",
     "tissue_positions.csv",
@@ -33,33 +33,22 @@ def _is_mtx_folder(path: Path) -> bool:
 
 @register("mtx", "10x folder (matrix.mtx, features.tsv or genes.tsv, barcodes.tsv)", _is_mtx_folder)
 @contextmanager
-def open_mtx(path: Path, coordinates: Coordinates | None) -> Iterator[Contents]:
-    """Open a folder; coordinates inside it are used when none are given."""
+def open_mtx(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents]:
+    """Open a folder of matrix, features and barcodes; gene expression is kept."""
     features = _read_names(_find(path, "features.tsv", "genes.tsv"))
     barcodes = _read_names(_find(path, "barcodes.tsv"))[0]
     matrix = _matrix(_find(path, "matrix.mtx"), len(barcodes), len(features))
     kept = _is_expression(features)
     genes = features[1] if features.shape[1] > 1 else features[0]
     matrix = matrix[:, kept]
-    contents = Contents(
+    yield Contents(
         obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)),
         genes=pd.Index(genes[kept], dtype=object),
         matrix=matrix,
         facts=scan(matrix),
         slot="matrix.mtx",
+        coordinates_file=next((path / name for name in INSIDE if (path / name).exists()), None),
     )
-    inside = next((path / name for name in COORDINATE_NAMES if (path / name).exists()), None)
-    if coordinates is None and inside is not None:
-        contents = _with_coordinates(contents, read_coordinates(inside))
-    yield contents
-
-
-def _with_coordinates(contents: Contents, coordinates: Coordinates) -> Contents:
-    kept, positions = match(contents.obs.index, coordinates)
-    contents.obs = contents.obs[kept]
-    contents.matrix = contents.matrix[kept]
-    contents.coordinates = positions
-    return contents
 
 
 def _find(folder: Path, *names: str) -> Path:

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stlatent.readers.contents import Contents, UnknownFormatError
+from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates
+from stlatent.readers.errors import UnknownFormatError
 
 Open = Callable[[Path, Coordinates | None], AbstractContextManager[Contents]]
 

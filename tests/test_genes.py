@@ -1,0 +1,195 @@
+"""Selection of genes, and folds that leak nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import sparse
+from select_genes import main as select_genes
+from split_genes import main as split_genes
+from stlatent import genes, slots
+from stlatent.failures import DataError
+
+
+def simulated(
+    n_obs: int, n_vars: int, seed: int, kind: str, counts: bool = True
+) -> anndata.AnnData:
+    rng = np.random.default_rng(seed)
+    rates = rng.gamma(1.0, 2.0, size=(1, n_vars)) * rng.gamma(2.0, 0.5, size=(n_obs, 1))
+    values = rng.poisson(rates).astype(np.float32)
+    values[: n_obs // 10, :3] += rng.poisson(12, size=(n_obs // 10, 3))
+    matrix = sparse.csr_matrix(values if counts else values * 0.37)
+    names = pd.DataFrame(index=[f"g{number}" for number in range(n_vars)])
+    obs = pd.DataFrame(index=[f"c{number}" for number in range(n_obs)])
+    adata = anndata.AnnData(matrix, obs, names)
+    if kind == "spatial":
+        adata.obsm["spatial"] = rng.uniform(size=(n_obs, 2))
+    slots.note(adata, kind=kind, source="s1", counts=counts)
+    return adata
+
+
+@pytest.fixture(scope="module")
+def tissue() -> anndata.AnnData:
+    return simulated(120, 60, 0, "spatial")
+
+
+def test_all_genes_are_ranked_and_variable_ones_first(tissue: anndata.AnnData) -> None:
+    ranked = genes.rank_genes(tissue)
+    assert sorted(ranked) == sorted(tissue.var_names)
+    assert set(ranked[:3]) == {"g0", "g1", "g2"}
+
+
+def test_intensities_are_ranked_by_variance() -> None:
+    adata = simulated(50, 6, 1, "spatial", counts=False)
+    expected = adata.var_names[np.argsort(-adata.X.toarray().var(axis=0))]
+    assert genes.rank_genes(adata) == list(expected)
+
+
+@pytest.mark.parametrize("n_vars", [3, 5, 12])
+def test_failed_fit_falls_back_with_a_warning(n_vars: int) -> None:
+    adata = simulated(20, n_vars, 1, "spatial")
+    values = np.tile(np.arange(n_vars) % 3, (20, 1)) + (np.arange(20) % 2)[:, None]
+    adata.X = sparse.csr_matrix(values.astype(np.float32))
+    with pytest.warns(UserWarning, match="log-normalised variance"):
+        assert sorted(genes.rank_genes(adata)) == sorted(adata.var_names)
+
+
+def test_variances_by_hand() -> None:
+    assert genes.variances(sparse.csr_matrix([[1.0, 2], [3, 2]])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"a": 60, "b": 60}, {"a": 60, "b": 60}),
+        ({"a": 60, "b": 30, "c": 30}, {"a": 60, "pooled": 60}),
+        ({"a": 60, "b": 70, "c": 10}, {"a": 60, "b": 80}),
+        ({"a": 60, "c": 10}, None),
+        ({"a": 20, "b": 20, "c": 20}, None),
+    ],
+)
+def test_small_batches_are_pooled(sizes: dict[str, int], expected: dict[str, int] | None) -> None:
+    labels = np.repeat(list(sizes), list(sizes.values()))
+    adata = simulated(len(labels), 4, 0, "reference")
+    adata.obs["donor"] = pd.Categorical(labels)
+    slots.note(adata, batch_key="donor")
+    found = genes.batches(adata)
+    assert (None if found is None else found.value_counts().to_dict()) == expected
+
+
+def test_batches_are_used() -> None:
+    adata = simulated(160, 40, 2, "reference")
+    adata.obs["donor"] = np.repeat(["a", "b"], 80)
+    slots.note(adata, batch_key="donor")
+    assert set(genes.rank_genes(adata, 10)[:3]) <= {f"g{number}" for number in range(40)}
+    assert len(genes.rank_genes(adata, 10)) == 40
+
+
+@pytest.mark.parametrize(("n_genes", "n_folds", "sizes"), [(10, 3, [4, 3, 3]), (3, 5, [1, 1, 1]),
+                                                          (1, 5, []), (10, 1, [])])  # fmt: skip
+def test_folds_partition_the_genes(n_genes: int, n_folds: int, sizes: list[int]) -> None:
+    names = [f"g{number}" for number in range(n_genes)]
+    folds = genes.partition(names, n_folds, seed=1)
+    assert [len(fold) for fold in folds] == sizes
+    assert folds == genes.partition(names, n_folds, seed=1)
+    if sizes:
+        assert sorted(gene for fold in folds for gene in fold) == sorted(names)
+        assert folds != genes.partition(names, n_folds, seed=2)
+
+
+def folds_of(tissue: anndata.AnnData, **changes: int) -> list[genes.Fold]:
+    asked = {"n_folds": 4, "n_evaluation_genes": 20, "n_alignment_genes": 15, "seed": 0}
+    shared = list(tissue.var_names)
+    return list(genes.make_folds(tissue, shared, shared[::-1], **(asked | changes)))
+
+
+def test_hidden_genes_are_in_no_panel(tissue: anndata.AnnData) -> None:
+    whole, *folds = folds_of(tissue)
+    assert (whole.name, whole.hidden, len(whole.panel)) == ("all", [], 15)
+    assert [fold.name for fold in folds] == ["1", "2", "3", "4"]
+    assert len({gene for fold in folds for gene in fold.hidden}) == 20
+    for fold in folds:
+        assert len(fold.panel) == 15
+        assert not set(fold.panel) & set(fold.hidden)
+
+
+def test_values_of_hidden_genes_do_not_change_the_panel(tissue: anndata.AnnData) -> None:
+    hidden = folds_of(tissue)[1].hidden
+    visible = [gene for gene in tissue.var_names if gene not in hidden]
+    ranking = list(tissue.var_names)
+    before = genes.alignment_panel(tissue, visible, ranking, 20)
+    changed = tissue.copy()
+    values = changed.X.toarray()
+    values[:, changed.var_names.isin(hidden)] = np.random.default_rng(9).poisson(500, (120, 5))
+    changed.X = sparse.csr_matrix(values)
+    assert genes.alignment_panel(changed, visible, ranking, 20) == before
+    assert genes.rank_genes(changed) != genes.rank_genes(tissue)
+
+
+def test_panel_averages_both_rankings() -> None:
+    adata = simulated(50, 4, 3, "spatial", counts=False)
+    adata.X = sparse.csr_matrix(np.outer(np.arange(50), [4.0, 3, 2, 1]))
+    shared = ["g0", "g1", "g2", "g3"]
+    assert genes.alignment_panel(adata, shared, ["g3", "x", "g1"], 3) == ["g1", "g3", "g0"]
+
+
+def test_small_panels_are_used_whole(tissue: anndata.AnnData) -> None:
+    assert len(folds_of(tissue, n_alignment_genes=500)[0].panel) == 60
+
+
+def test_no_folds(tissue: anndata.AnnData) -> None:
+    assert [fold.name for fold in folds_of(tissue, n_folds=0)] == ["all"]
+
+
+def test_too_few_shared_genes(tissue: anndata.AnnData) -> None:
+    other = simulated(30, 60, 4, "reference")
+    other.var_names = ["g0", "g1", *(f"other{number}" for number in range(58))]
+    with pytest.raises(DataError, match="only 2 genes"):
+        genes.shared_genes(tissue, other)
+
+
+def test_constant_genes_are_not_shared(tissue: anndata.AnnData) -> None:
+    other = simulated(30, 60, 4, "reference")
+    values = other.X.toarray()
+    values[:, 5] = 2
+    other.X = sparse.csr_matrix(values)
+    assert "g5" not in genes.shared_genes(tissue, other)
+
+
+def test_scripts(tissue: anndata.AnnData, tmp_path: Path) -> None:
+    paths = {"spatial": tmp_path / "s.h5ad", "reference": tmp_path / "r.h5ad"}
+    tissue.write_h5ad(paths["spatial"])
+    simulated(90, 60, 5, "reference").write_h5ad(paths["reference"])
+    hvg, folder, failure = tmp_path / "r.hvg.txt", tmp_path / "folds", tmp_path / "f.json"
+    selected = CliRunner().invoke(
+        select_genes,
+        ["--reference", str(paths["reference"]), "--n-top", "20", "--output", str(hvg),
+         "--failure", str(failure)],
+    )  # fmt: skip
+    assert selected.exit_code == 0, selected.output
+    assert len(hvg.read_text().splitlines()) == 20
+    split = CliRunner().invoke(
+        split_genes,
+        ["--spatial", str(paths["spatial"]), "--reference", str(paths["reference"]),
+         "--hvg", str(hvg), "--n-folds", "2", "--evaluation-genes", "10",
+         "--n-alignment-genes", "8", "--output-dir", str(folder), "--failure", str(failure)],
+    )  # fmt: skip
+    assert split.exit_code == 0, split.output
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fold_1.json", "fold_2.json", "fold_all.json",
+    ]  # fmt: skip
+    fold = json.loads((folder / "fold_1.json").read_text())
+    assert set(fold) == {"sample", "fold", "hidden", "panel"}
+    assert (fold["sample"], fold["fold"], len(fold["hidden"]), len(fold["panel"])) == (
+        "s1",
+        "1",
+        5,
+        8,
+    )
+    assert not failure.exists()
