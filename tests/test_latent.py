@@ -81,22 +81,51 @@ def test_c2st_sees_differences_that_no_line_separates():
     assert latent.c2st_auroc(narrow, wide, seed=0) > 0.85
 
 
+def member(labels: np.ndarray) -> np.ndarray:
+    return latent.memberships(labels, np.unique(labels))
+
+
 def test_lisi_bounds():
     space, labels = clusters(600)
-    assert latent.clisi(space, labels) > 0.98
-    mixed = np.random.default_rng(0).permutation(labels)
+    assert latent.clisi(space, member(labels)) > 0.98
+    mixed = member(np.random.default_rng(0).permutation(labels))
     assert latent.clisi(space, mixed) < 0.2
-    assert latent.clisi(space, np.full(600, "one")) == 1.0
+    assert latent.clisi(space, np.ones((600, 1))) == 1.0
     values = latent.lisi(space, mixed)
     assert values.min() >= 1.0
     assert values.max() <= 3.0 + 1e-9
+    np.testing.assert_allclose(latent.lisi(space, mixed, n_queries=10), values[:10])
 
 
 def test_lisi_by_hand():
     # All others at the same distance: weights are equal, two labels among three neighbours.
     space = np.eye(4)
     labels = np.array(["a", "a", "b", "b"])
-    np.testing.assert_allclose(latent.lisi(space, labels), 1 / ((1 / 3) ** 2 + (2 / 3) ** 2))
+    np.testing.assert_allclose(
+        latent.lisi(space, member(labels)), 1 / ((1 / 3) ** 2 + (2 / 3) ** 2)
+    )
+    assert latent.label_purity(space, member(labels)) == pytest.approx(1 / 3)
+
+
+def test_spots_without_labels_do_not_raise_purity():
+    rng = np.random.default_rng(0)
+    space, tissue = rng.normal(size=(500, 3)), rng.normal(size=(2000, 3))
+    known = member(rng.integers(0, 4, 500).astype(str))
+    joint = np.vstack([known, latent.knn_memberships(space, known, tissue)])
+    alone = latent.label_purity(space, known)
+    assert latent.label_purity(np.vstack([space, tissue]), joint, 500) == pytest.approx(
+        alone, abs=0.08
+    )
+
+
+def test_mixing_types_lowers_purity_and_clisi():
+    space, labels = clusters(300)
+    tissue, tissue_labels = clusters(300, seed=1)
+    wrong = np.roll(np.unique(labels), 1)[np.unique(tissue_labels, return_inverse=True)[1]]
+    joint, good = np.vstack([space, tissue]), member(np.concatenate([labels, tissue_labels]))
+    bad = member(np.concatenate([labels, wrong]))
+    assert latent.clisi(joint, good, 300) > latent.clisi(joint, bad, 300) + 0.3
+    assert latent.label_purity(joint, good, 300) > latent.label_purity(joint, bad, 300) + 0.3
 
 
 def test_perplexity_is_met():
@@ -107,8 +136,8 @@ def test_perplexity_is_met():
 
 def test_label_purity():
     space, labels = clusters(300)
-    assert latent.label_purity(space, labels) > 0.98
-    assert latent.label_purity(space, np.random.default_rng(0).permutation(labels)) < 0.45
+    assert latent.label_purity(space, member(labels)) > 0.98
+    assert latent.label_purity(space, member(np.random.default_rng(0).permutation(labels))) < 0.45
 
 
 def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> list[str]:

@@ -144,39 +144,67 @@ def c2st_auroc(first: Array, second: Array, seed: int) -> float:
     return max(scores)
 
 
-def lisi(space: Array, labels: Array, n_neighbors: int = LISI_NEIGHBORS) -> Array:
-    """Local inverse Simpson's index of each observation.
+def memberships(labels: Array, values: Array) -> Array:
+    """Labels as an n x labels matrix of 0 and 1, columns in the order of ``values``."""
+    return np.asarray(labels[:, None] == np.asarray(values)[None, :], dtype=float)
 
-    ``1 / sum_l (sum_{j: label l} p_ij)^2`` over the k nearest others, p_ij Gaussian with the
-    bandwidth at which the perplexity is k / 3 (Korsunsky et al., Nature Methods 2019; scib-metrics).
+
+def knn_memberships(
+    train: Array, train_memberships: Array, test: Array, n_neighbors: int = PURITY_NEIGHBORS
+) -> Array:
+    """Mean membership of the k nearest of ``train``: labels where none are known.
+
+    A majority vote would be cleaner than labels really are, and purity with it.
+    """
+    k = min(n_neighbors, len(train))
+    nearest = NearestNeighbors(n_neighbors=k).fit(train).kneighbors(test, return_distance=False)
+    return np.asarray(train_memberships[nearest].mean(axis=1))
+
+
+def lisi(
+    space: Array, membership: Array, n_queries: int | None = None, n_neighbors: int = LISI_NEIGHBORS
+) -> Array:
+    """Local inverse Simpson's index of the first ``n_queries`` observations, by default of all.
+
+    ``1 / sum_l (sum_j p_ij m_jl)^2`` over the k nearest others, m the memberships, p_ij
+    proportional to ``exp(-beta_i d_ij)`` with the perplexity k / 3 (Korsunsky et al., Nature Methods
+    2019; scib-metrics).
 
     Returns
     -------
-    n values, from 1 (one label) to the number of labels.
+    Values from 1 (one label) to the number of labels.
     """
     k = min(n_neighbors, len(space) - 1)
-    distances, nearest = _neighbours(space, k)
+    distances, nearest = _neighbours(space, k, n_queries)
     weights = _perplexity_weights(distances, max(k / 3.0, 1.0))
-    _, codes = np.unique(labels, return_inverse=True)
-    shares = np.einsum("nk,nkl->nl", weights, np.eye(codes.max() + 1)[codes[nearest]])
+    shares = np.stack([(weights * column[nearest]).sum(axis=1) for column in membership.T], axis=1)
     return np.asarray(1.0 / (shares**2).sum(axis=1))
 
 
-def clisi(space: Array, labels: Array, n_neighbors: int = LISI_NEIGHBORS) -> float:
+def clisi(
+    space: Array, membership: Array, n_queries: int | None = None, n_neighbors: int = LISI_NEIGHBORS
+) -> float:
     """cLISI scaled as in scib: (L - median LISI) / (L - 1), 1 where neighbours share their label.
 
     A single label gives 1.
     """
-    n_labels = len(np.unique(labels))
+    n_labels = membership.shape[1]
     if n_labels < 2:
         return 1.0
-    return float((n_labels - np.median(lisi(space, labels, n_neighbors))) / (n_labels - 1))
+    median = float(np.median(lisi(space, membership, n_queries, n_neighbors)))
+    return (n_labels - median) / (n_labels - 1)
 
 
-def label_purity(space: Array, labels: Array, n_neighbors: int = PURITY_NEIGHBORS) -> float:
-    """Mean share of the k nearest others that have the observation's label."""
-    _, nearest = _neighbours(space, min(n_neighbors, len(space) - 1))
-    return float((labels[nearest] == labels[:, None]).mean())
+def label_purity(
+    space: Array,
+    membership: Array,
+    n_queries: int | None = None,
+    n_neighbors: int = PURITY_NEIGHBORS,
+) -> float:
+    """Mean chance that one of the k nearest others has the observation's label."""
+    _, nearest = _neighbours(space, min(n_neighbors, len(space) - 1), n_queries)
+    around = np.stack([column[nearest].mean(axis=1) for column in membership.T], axis=1)
+    return float((membership[: len(around)] * around).sum(axis=1).mean())
 
 
 def principal_components(values: Array, n_components: int, seed: int) -> Array:
@@ -187,9 +215,15 @@ def principal_components(values: Array, n_components: int, seed: int) -> Array:
     return PCA(n_components, random_state=seed, svd_solver="randomized").fit_transform(values)
 
 
-def _neighbours(space: Array, k: int) -> tuple[Array, Array]:
-    """Distances to and indices of the k nearest others."""
-    return NearestNeighbors(n_neighbors=k).fit(space).kneighbors()
+def _neighbours(space: Array, k: int, n_queries: int | None) -> tuple[Array, Array]:
+    """Distances to and indices of the k nearest others of the first ``n_queries``."""
+    queries = space[:n_queries]
+    distances, nearest = NearestNeighbors(n_neighbors=k + 1).fit(space).kneighbors(queries)
+    own = nearest == np.arange(len(queries))[:, None]
+    # Among duplicates an observation need not be found as its own neighbour.
+    own[~own.any(axis=1), -1] = True
+    shape = (len(queries), k)
+    return distances[~own].reshape(shape), nearest[~own].reshape(shape)
 
 
 def _perplexity_weights(distances: Array, perplexity: float, n_steps: int = 50) -> Array:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 REFERENCE_SCALE = 1e4
-PREDICTION_NEIGHBORS = 15
 
 
 def labels_of(adata: AnnData) -> Array | None:
@@ -92,8 +91,9 @@ def _alignment(
 ) -> dict[str, float | None]:
     """AUROC, cLISI and purity, before and after.
 
-    cLISI and purity need a label for every spot: the tissue's own where at least two values occur in
-    the reference too, otherwise predicted by neighbours in the space that is judged.
+    cLISI and purity are those of the reference's cells, whose labels are known, among cells and spots.
+    Spots have their own labels where at least two of them occur in the reference too; otherwise
+    those of the nearest cells, in shares, in the space that is judged.
     """
     result: dict[str, float | None] = {}
     for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):
@@ -105,22 +105,26 @@ def _alignment(
     if labels is None or not (labels != "").any():
         return result
     labels = latent.matchable(labels)
-    labelled = labels != ""
-    space, labels = space[labelled], labels[labelled]
-    result["label_purity_reference"] = latent.label_purity(space, labels)
+    space, labels = space[labels != ""], labels[labels != ""]
+    n = len(space)
+    result["label_purity_reference"] = latent.label_purity(
+        space, latent.memberships(labels, np.unique(labels))
+    )
     for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):
-        joint, joint_labels = _joint(space, labels, tissue[slot], known)
-        result[f"clisi_{when}"] = latent.clisi(joint, joint_labels)
-    result["label_purity_joint"] = latent.label_purity(joint, joint_labels)
+        joint, membership = _joint(space, labels, tissue[slot], known)
+        result[f"clisi_{when}"] = latent.clisi(joint, membership, n)
+    result["label_purity_joint"] = latent.label_purity(joint, membership, n)
     return result
 
 
 def _joint(space: Array, labels: Array, tissue: Array, known: Array | None) -> tuple[Array, Array]:
-    """Reference and tissue in one space with one set of labels."""
+    """Reference, then tissue, in one space, and their memberships."""
     own = None if known is None else latent.matchable(known)
     if own is None or len(latent.shared_labels(labels, own)) < 2:
-        own = latent.knn_predict(space, labels, tissue, [PREDICTION_NEIGHBORS])[
-            PREDICTION_NEIGHBORS
-        ]
-    usable = own != ""
-    return np.vstack([space, tissue[usable]]), np.concatenate([labels, own[usable]])
+        reference = latent.memberships(labels, np.unique(labels))
+        return np.vstack([space, tissue]), np.vstack(
+            [reference, latent.knn_memberships(space, reference, tissue)]
+        )
+    tissue, own = tissue[own != ""], own[own != ""]
+    every = np.concatenate([labels, own])
+    return np.vstack([space, tissue]), latent.memberships(every, np.unique(every))
