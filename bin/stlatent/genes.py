@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MIN_BATCH = 50
 MIN_SHARED_GENES = 3
 MIN_FITTED_GENES = 10
+ROUNDING = 1e-8
 POOLED = "pooled"
 
 
@@ -73,11 +74,16 @@ def batches(adata: AnnData) -> pd.Series[str] | None:
 
 
 def variances(matrix: sparse.csr_matrix) -> np.ndarray:
-    """Return the variance of each of the ``n_vars`` columns of a sparse matrix."""
-    n_obs = matrix.shape[0]
-    mean = np.asarray(matrix.sum(axis=0), dtype=float).ravel() / n_obs
-    square = np.asarray(matrix.multiply(matrix).sum(axis=0), dtype=float).ravel() / n_obs
-    return np.maximum(square - mean**2, 0)
+    """Return the variance of each of the ``n_vars`` columns of a CSR matrix, in double precision.
+
+    Variances that are rounding errors of a constant column are zero.
+    """
+    n_obs, n_vars = matrix.shape
+    values = matrix.data.astype(float)
+    mean = np.bincount(matrix.indices, values, n_vars) / n_obs
+    square = np.bincount(matrix.indices, values**2, n_vars) / n_obs
+    found = square - mean**2
+    return np.where(found > ROUNDING * square, found, 0.0)
 
 
 def log_normalised(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
