@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import click
-from stlatent import readers
+from stlatent import readers, slots
 from stlatent.failures import OUT_OF_MEMORY_EXIT
 
 
@@ -18,7 +18,9 @@ from stlatent.failures import OUT_OF_MEMORY_EXIT
 @click.option("--input", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--coordinates", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True)
-def main(identifier: str, kind: str, path: Path, coordinates: Path | None, output: Path) -> None:
+def main(
+    identifier: str, kind: slots.Kind, path: Path, coordinates: Path | None, output: Path
+) -> None:
     """Describe one input; a file that cannot be read is described as such."""
     try:
         description = readers.describe(path, kind, coordinates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ def _block(chunk: pd.DataFrame, annotated: list[str], name: str) -> Block:
     return obs, matrix, values.columns.astype(str)
 
 
-def _is_numeric(kind: object) -> bool:
+def _is_numeric(kind: Any) -> bool:
     return pd.api.types.is_numeric_dtype(kind)
 
 
