@@ -79,8 +79,8 @@ def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> Json:
     bins = np.linspace(0, 3 * deep, 40)
 
     def histogram(scale: float) -> list[list[float]]:
-        x = bins * scale
-        shape = x / (scale * deep * 0.4)
+        x = np.log10(1 + bins * scale)
+        shape = bins / (deep * 0.4)
         return [[float(a), int(size * b * np.exp(-b) / 10)] for a, b in zip(x, shape, strict=True)]
 
     def level(counts: float) -> Json:

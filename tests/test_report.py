@@ -322,3 +322,18 @@ def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "training_vae_mqc.json").exists()
     parameters = json.loads((tmp_path / "out" / "about_parameters_mqc.json").read_text())
     assert "n_folds" in parameters["data"]
+
+
+def test_histograms_are_shown_over_values() -> None:
+    from stlatent.report.quality import as_percent
+
+    assert as_percent([[1.0, 1], [1.0, 1], [2.0, 6]]) == [[9.0, 25.0], [99.0, 75.0]]
+    assert as_percent([[0.0, 0]]) == [[0.1, 0.0]]
+
+
+def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
+    from stlatent.report.training import vae_curves
+
+    series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
+    run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})
+    assert vae_curves(run)[0].data == {"r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]}

@@ -17,7 +17,7 @@ SAMPLES_EMBEDDED = 12
 DPI = 80
 PANEL_INCHES = 2.6
 COLOUR_MAP = "viridis"
-PALETTE = 128
+PALETTE = 256
 MAP_FOLDER = "maps"
 
 EXPLAINED = """<div class="stl-prose"><p>For every sample four genes that were measured, hidden and

@@ -15,6 +15,7 @@ REASONS = {
 }
 OTHER_COLOURS = ("#5D3A9B", "#B8A900", "#8C564B")
 KEPT_COLOUR = "#0072B2"
+SMALLEST = 0.1  # a logarithmic axis has no place for zero
 
 HEADERS: Headers = {
     "before": number("Locations before", "Spots or cells in the input", 0),
@@ -45,8 +46,9 @@ def sections(run: Run) -> list[Fragment]:
 
 
 def label(name: str, summary: Json) -> str:
-    """Return the name of an input; references are marked as such."""
-    return f"{name} (reference)" if summary.get("kind") == "reference" else name
+    """Return the name of an input; references are marked as such where the name does not tell."""
+    is_reference = summary.get("kind") == "reference"
+    return f"{name} (reference)" if is_reference and "reference" not in name else name
 
 
 def row(summary: Json) -> dict[str, Any]:
@@ -128,18 +130,31 @@ def histograms(summaries: dict[str, Json]) -> list[Fragment]:
             "ylab": "Share of spots or cells",
             "ysuffix": " %",
             "ymin": 0,
-            "xmin": 0,
+            "xlog": True,
             "data_labels": titles,
             "tt_decimals": 1,
             **series_style(list(dict.fromkeys(name for lines in views for name in lines))),
         }
     }
-    text = "A hump near zero is empty or off-tissue locations; two humps are often two tissues."
+    text = (
+        "Before filtering, on a logarithmic axis. A second hump at low values is empty or "
+        "off-tissue locations."
+    )
     name = "Depth"
     return [Fragment(QUALITY, "quality_histograms", name, text, "linegraph", views, options)]
 
 
 def as_percent(bins: list[list[float]]) -> list[list[float]]:
-    """Return a histogram with its heights in percent of the total."""
+    """Return a histogram of log10(1 + value) over values, its heights in percent of the total.
+
+    Neighbouring bins are merged in pairs: single counts make narrow bins of low values ragged.
+    """
     total = sum(count for _, count in bins) or 1
-    return [[float(x), round(100 * count / total, 3)] for x, count in bins]
+    pairs = [bins[place : place + 2] for place in range(0, len(bins), 2)]
+    return [
+        [
+            round(max(10 ** (sum(x for x, _ in pair) / len(pair)) - 1, SMALLEST), 2),
+            round(100 * sum(count for _, count in pair) / total, 3),
+        ]
+        for pair in pairs
+    ]

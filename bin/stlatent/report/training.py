@@ -43,7 +43,9 @@ def vae_curves(run: Run) -> list[Fragment]:
     data: dict[str, Points] = {}
     for reference, history in sorted(run.vae.items()):
         for key, name in (("train_loss", "training"), ("validation_loss", "validation")):
-            points = curve(history["series"].get(key, []), history["epoch"])
+            values = history["series"].get(key, [])
+            epochs = history.get("epoch") or list(range(1, len(values) + 1))
+            points = curve(values, epochs)
             if points:
                 data[f"{reference}, {name}"] = points
     if not data:
