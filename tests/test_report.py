@@ -217,6 +217,7 @@ def test_maps_choose_by_rank_and_stand_any_values() -> None:
 
 def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
+    run.maps = {}
     run.failures[0]["reason"] = "<script>alert(1)</script>"
     write_report(run, tmp_path)
     overview = json.loads((tmp_path / "summary_overview_mqc.json").read_text())["data"]
@@ -225,6 +226,7 @@ def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
 
 def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
+    run.maps = {}
     other = run.scores.assign(arm="no_graph")
     run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
     assert run.arms == ["default", "no_graph"] and run.arm == "default"

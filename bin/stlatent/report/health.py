@@ -239,8 +239,8 @@ CHECKS: tuple[Check, ...] = (
         "Discriminator warm-up",
         "Could the discriminator separate tissue and reference before it was used?",
         "Without it the adversary teaches nothing. Raise alignment_discriminator_epochs. If tissue "
-        "and reference were mixed from the start (AUROC before alignment near 0.5), this is harmless: "
-        "run with alignment none.",
+        "and reference were mixed from the start (AUROC before alignment near 0.5), this is "
+        "harmless: run with alignment none.",
         discriminator,
     ),
     Check(
