@@ -41,7 +41,9 @@ def imputer() -> Imputer:
 
 
 def test_transfer_weights_by_hand() -> None:
-    weights = transfer_weights(np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2)
+    weights = transfer_weights(
+        np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2
+    )
     expected = np.array([[1, np.exp(-1), 0]]) / (1 + np.exp(-1))
     np.testing.assert_allclose(weights.toarray(), expected)
 
@@ -58,9 +60,19 @@ def test_transfer_is_a_weighted_mean() -> None:
 
 def test_transferred_shares_follow_the_nearest_type(imputer: Imputer) -> None:
     shares = imputer.transfer(GENES)
-    np.testing.assert_allclose(shares[0], [0.8, 0.1, 0.1], rtol=1e-5)
-    np.testing.assert_allclose(shares[1], [0.1, 0.1, 0.8], rtol=1e-5)
-    np.testing.assert_allclose(shares[2], [0.45, 0.1, 0.45], rtol=1e-5)
+    np.testing.assert_allclose(shares[0] / shares[1], [8, 1, 1 / 8], rtol=1e-4)
+    # Halfway between the types the mean is taken on the log scale, below the mean of the shares.
+    assert 0.1 < shares[2, 0] < 0.45
+    np.testing.assert_allclose(shares[2, 0], shares[2, 2], rtol=1e-5)
+    np.testing.assert_allclose(shares[2, 1], 0.1, rtol=1e-5)
+
+
+def test_transfer_keeps_the_mean_of_every_gene(imputer: Imputer) -> None:
+    np.testing.assert_allclose(
+        imputer.transfer(GENES).mean(0),
+        np.mean([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.45, 0.1, 0.45]], axis=0),
+        rtol=1e-5,
+    )
 
 
 def test_decoder_gives_nan_for_genes_it_does_not_know(imputer: Imputer) -> None:
@@ -80,9 +92,13 @@ def test_count_scale_and_normalised_scale() -> None:
     share = np.array([[0.5], [0.1]])
     scale = Scale(counts=True, library=np.array([10.0, 20.0]))
     np.testing.assert_allclose(scale.on_count_scale(share), [[5], [2]])
-    np.testing.assert_allclose(scale.normalised(share), np.log1p([[5000], [1000]]), rtol=1e-6)
+    np.testing.assert_allclose(
+        scale.normalised(share), np.log1p([[5000], [1000]]), rtol=1e-6
+    )
     intensities = Scale(counts=False, library=np.ones(2))
-    np.testing.assert_array_equal(intensities.on_count_scale(share), scale.normalised(share))
+    np.testing.assert_array_equal(
+        intensities.on_count_scale(share), scale.normalised(share)
+    )
 
 
 def test_gene_blocks_cover_everything_once() -> None:
@@ -90,7 +106,9 @@ def test_gene_blocks_cover_everything_once() -> None:
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_written_file_is_valid_h5ad(tmp_path: Path, imputer: Imputer, normalised: bool) -> None:
+def test_written_file_is_valid_h5ad(
+    tmp_path: Path, imputer: Imputer, normalised: bool
+) -> None:
     table = gene_table(GENES, measured={"a"}, decoded={"a", "c"})
     skeleton = anndata.AnnData(obs=pd.DataFrame(index=["s1", "s2", "s3"]), var=table)
     skeleton.obsm[slots.SPATIAL] = np.zeros((3, 2))
@@ -101,7 +119,9 @@ def test_written_file_is_valid_h5ad(tmp_path: Path, imputer: Imputer, normalised
     assert set(seconds) == {"transfer", "decoder"}
     written = anndata.read_h5ad(path)
     np.testing.assert_allclose(written.X, 10 * imputer.transfer(GENES), rtol=1e-6)
-    np.testing.assert_allclose(written.layers["decoder"], 10 * imputer.decode(GENES), rtol=1e-6)
+    np.testing.assert_allclose(
+        written.layers["decoder"], 10 * imputer.decode(GENES), rtol=1e-6
+    )
     assert (slots.NORMALISED in written.layers) is normalised
     assert written.var["measured"].tolist() == [True, False, False]
     assert written.uns["stlatent"]["source"] == "s"

@@ -32,14 +32,19 @@ BLOCK_SIZE = 64
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """Settings of one alignment; weights multiply the losses of the same name."""
+    """Settings of one alignment; weights multiply the losses of the same name.
+
+    An epoch takes at most ``max_batches`` batches, so that training time does not grow with the
+    tissue; ``n_anchors`` reference cells take part in the attention of each step.
+    """
 
     alignment: Literal["adversarial", "none"] = "adversarial"
     pretrain_epochs: int = 150
     discriminator_epochs: int = 50
     epochs: int = 150
     batch_size: int = 1024
-    n_anchors: int = 2048
+    max_batches: int = 4
+    n_anchors: int = 1024
     learning_rate: float = 2e-3
     discriminator_learning_rate: float = 2e-3
     masked_share: float = 0.3
@@ -124,9 +129,9 @@ class Trainer:
         self.history = History()
 
     def batches(self) -> Iterator[graph.Batch]:
-        """Yield the tissue in batches of random compact blocks, whole when it is small."""
+        """Yield one epoch: batches of random compact blocks, the whole tissue when it is small."""
         per_batch = max(1, self.settings.batch_size // BLOCK_SIZE)
-        order = self.rng.permutation(len(self.blocks))
+        order = self.rng.permutation(len(self.blocks))[: per_batch * self.settings.max_batches]
         for start in range(0, len(order), per_batch):
             own = np.concatenate([self.blocks[i] for i in order[start : start + per_batch]])
             yield graph.batch(own, self.inputs.graph, self.inputs.operator)

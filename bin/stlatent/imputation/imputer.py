@@ -83,6 +83,10 @@ class Imputer:
         return transfer_weights(self.z, self.latent, self.precision)
 
     @cached_property
+    def _mean_weights(self) -> sp.csr_matrix:
+        return sp.csr_matrix(self.weights.mean(axis=0))
+
+    @cached_property
     def _reference_library(self) -> np.ndarray:
         return expression.library_size(self.reference.X)
 
@@ -91,9 +95,17 @@ class Imputer:
         return {gene: position for position, gene in enumerate(self.decoder_genes)}
 
     def transfer(self, genes: list[str]) -> np.ndarray:
-        """Return every spot's share of ``genes`` in the library by latent transfer."""
+        """Return every spot's share of ``genes`` in the library by latent transfer.
+
+        Reference cells are averaged on the log scale, where single deep counts do not dominate,
+        and every gene is scaled back to the mean that averaging the shares themselves gives.
+        """
         values = expression.dense(self.reference[:, genes].X)
-        return transfer(self.weights, values / self._reference_library[:, None].astype(np.float32))
+        shares = values / self._reference_library[:, None].astype(np.float32)
+        transferred = np.expm1(transfer(self.weights, np.log1p(TARGET_SUM * shares)))
+        mean = transfer(self._mean_weights, shares).ravel()
+        found = transferred.mean(0)
+        return (transferred * (mean / np.where(found > 0, found, 1))).astype(np.float32)
 
     def decode(self, genes: list[str]) -> np.ndarray:
         """Return the shares of ``genes`` by the VAE's decoder; NaN for genes it does not know."""
