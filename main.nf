@@ -66,6 +66,17 @@ def versionLine(process, tool, version) {
     return "${process}:\n  ${tool}: '${version}'\n".toString()
 }
 
+// What is at the end of a run: where the report is, its headline, and the samples that failed.
+def printSummary(outdir) {
+    def headline = outdir.resolve('evaluation/headline.json')
+    if (workflow.success && headline.exists()) {
+        def summary = readJson(headline)
+        println("\nReport: ${outdir.resolve('multiqc/multiqc_report.html').toUriString()}")
+        summary.headline.each { item -> println("  ${item.name}: ${item.value} (${item.text})") }
+        summary.failed.each { sample -> println("  Failed: ${sample.id} in ${sample.step}: ${sample.reason}") }
+    }
+}
+
 workflow STLATENT {
     take:
     options
@@ -77,7 +88,7 @@ workflow STLATENT {
     device = options.use_gpu ? 'auto' : 'cpu'
     arms = channel.of(defaultArm(options))
 
-    PARSE_SHEET(sheet, code)
+    PARSE_SHEET(sheet, file("${projectDir}/assets/schema_input.json"), code)
 
     // [id, kind, file, coordinates, exists]: every distinct input once
     sources = PARSE_SHEET.out
@@ -188,7 +199,7 @@ workflow STLATENT {
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
     IMPUTE(aligned, options.impute_genes, gene_list, code)
-    EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, code)
+    EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
     BASELINES(
         folds
@@ -274,5 +285,6 @@ workflow {
             profile: workflow.profile,
         ]
         STLATENT(options, file(options.input, checkIfExists: true), code, facts)
+        workflow.onComplete = { printSummary(file(options.outdir)) }
     }
 }

@@ -7,8 +7,8 @@ process COLLATE {
 
     output:
     path 'multiqc_input', emit: multiqc
-    path 'multiqc_input/headline.json', emit: headline
-    path 'multiqc_input/scores.csv', optional: true, emit: scores
+    path 'headline.json', emit: headline
+    path 'scores.csv', emit: scores
 
     script:
     """
@@ -16,12 +16,13 @@ process COLLATE {
     ${settings}
     JSON
     collate.py --input-json ${input_json} --settings settings.json --output-dir multiqc_input ${files}
+    mv multiqc_input/headline.json multiqc_input/scores.csv .
     """
 
     stub:
     """
     mkdir multiqc_input
-    echo '[]' > multiqc_input/headline.json
-    touch multiqc_input/scores.csv
+    echo '{"headline": [], "failed": []}' > headline.json
+    touch scores.csv
     """
 }

@@ -3,6 +3,7 @@ process EVALUATE {
 
     input:
     tuple val(meta), path(aligned), path(spatial), path(vae), path(fold)
+    val seed
     val code
 
     output:
@@ -12,7 +13,7 @@ process EVALUATE {
 
     script:
     """
-    evaluate.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} \\
+    evaluate.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} --seed ${seed} \\
         --output ${meta.id}.evaluation.json --failure ${meta.id}.failure.json
     """
 

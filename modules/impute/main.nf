@@ -16,7 +16,8 @@ process IMPUTE {
     """
     mkdir ${meta.fold}
     impute.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} \\
-        --genes ${gene_list ?: genes} --output ${meta.fold}/${meta.id}.imputed.h5ad --failure ${meta.id}.failure.json
+        --genes ${gene_list ?: genes} --threads ${task.cpus} \\
+        --output ${meta.fold}/${meta.id}.imputed.h5ad --failure ${meta.id}.failure.json
     """
 
     stub:

@@ -1,6 +1,7 @@
 process PARSE_SHEET {
     input:
     path sheet
+    path schema
     val code
 
     output:
@@ -8,7 +9,7 @@ process PARSE_SHEET {
 
     script:
     """
-    parse_sheet.py --sheet ${sheet} --output rows.json
+    parse_sheet.py --sheet ${sheet} --schema ${schema} --output rows.json
     """
 
     stub:

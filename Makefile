@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test test-full lint format lock clean
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+NEXTFLOW := "$(CURDIR)/.nextflow-runtime/nextflow"
+PYTHON := "$(CURDIR)/.venv/bin/python"
+OUTDIR ?= results
+ARGS ?=
+RESUME = $(if $(wildcard .nextflow/history),-resume)
+PIPELINE = main.nf functions modules conf nextflow.config
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: ## Install Python packages and Nextflow into this folder
+	@scripts/bootstrap_nextflow.sh
+	@scripts/bootstrap_python.sh
+
+demo: setup ## Run the embedded demo; again: resume it
+	@$(NEXTFLOW) run . -profile test $(RESUME) --outdir $(OUTDIR)/demo $(ARGS)
+
+run: setup ## Run a samplesheet: make run INPUT=sheet.csv OUTDIR=results ARGS="--n_hvg 3000"
+	@test -n "$(INPUT)" || { echo 'Which samplesheet? make run INPUT=sheet.csv' >&2; exit 2; }
+	@$(NEXTFLOW) run . $(RESUME) --input "$(INPUT)" --outdir "$(OUTDIR)" $(ARGS)
+
+test: setup ## Run the tests
+	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
+
+test-full: setup ## Run the tests, the slow ones too
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: setup ## Check style, types and the pipeline's language
+	@$(PYTHON) -m ruff check bin tests scripts
+	@$(PYTHON) -m ruff format --check bin tests scripts
+	@$(PYTHON) -m mypy
+	@$(NEXTFLOW) lint $(PIPELINE)
+	@$(PYTHON) scripts/parameters_table.py --check
+
+format: setup ## Format the code and regenerate the table of parameters
+	@$(PYTHON) -m ruff check --fix --select I bin tests scripts
+	@$(PYTHON) -m ruff format bin tests scripts
+	@$(NEXTFLOW) lint -format -spaces 4 $(PIPELINE)
+	@$(PYTHON) scripts/parameters_table.py
+
+lock: ## Resolve the locked Python packages anew
+	@$(LOCK) -o containers/requirements.lock
+	@$(LOCK) --group dev -c containers/requirements.lock -o containers/requirements-dev.lock
+
+clean: ## Remove what was installed and what runs left behind; results stay
+	rm -rf .venv .uv .nextflow-runtime .nextflow .nextflow.log* work .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,235 @@
+"""The pipeline as a user starts it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "assets" / "demo"
+SCRIPTS = ("main.nf", "functions", "modules", "conf", "nextflow.config")
+PROCESSES = {
+    "PARSE_SHEET",
+    "DESCRIBE_INPUT",
+    "CHECK_INPUT",
+    "INGEST",
+    "QUALITY_CONTROL",
+    "QUALITY_CONTROL_REFERENCE",
+    "SELECT_GENES",
+    "TRAIN_VAE",
+    "SPLIT_GENES",
+    "ALIGN",
+    "IMPUTE",
+    "BASELINES",
+    "SCORE",
+    "EVALUATE",
+    "COLLATE",
+    "MULTIQC",
+}
+QUICK = (
+    "--vae_max_epochs 5 --vae_kl_warmup_epochs 2 --alignment_pretrain_epochs 5 "
+    "--alignment_discriminator_epochs 2 --alignment_epochs 5 --n_folds 2 --evaluation_genes 20 "
+    "--n_hvg 100 --n_alignment_genes 50 --baselines null,knn"
+).split()
+
+
+def tasks(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of the newest trace of a run."""
+    newest = max((folder / "results" / "pipeline_info").glob("trace_*.txt"))
+    with newest.open() as trace:
+        return list(csv.DictReader(trace, delimiter="\t"))
+
+
+def process(task: dict[str, str]) -> str:
+    return task["name"].split(" ")[0].split(":")[-1]
+
+
+def files(folder: Path) -> set[str]:
+    results = folder / "results"
+    found = {path.relative_to(results) for path in results.rglob("*") if path.is_file()}
+    return {str(path) for path in found if path.parts[0] != "pipeline_info"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Copy the pipeline into a folder whose name needs quotes."""
+    copy = tmp_path / "a project"
+    for name in (*SCRIPTS, "bin", "assets", "nextflow_schema.json"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=ignore)
+        else:
+            copy.mkdir(exist_ok=True)
+            shutil.copy(source, copy / name)
+    return copy
+
+
+def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
+    arguments = ("-profile", "test", "-stub-run")
+    first = run_pipeline(*arguments, folder=tmp_path, project=project)
+    assert first.returncode == 0, first.stdout
+    assert {process(task) for task in tasks(tmp_path)} == PROCESSES
+    assert "Report: " in first.stdout
+
+    again = run_pipeline(*arguments, "-resume", folder=tmp_path, project=project)
+    assert again.returncode == 0, again.stdout
+    assert {task["status"] for task in tasks(tmp_path)} == {"CACHED"}
+
+    with (project / "bin" / "stlatent" / "slots.py").open("a") as module:
+        module.write("# changed\n")
+    changed = run_pipeline(*arguments, "-resume", folder=tmp_path, project=project)
+    assert changed.returncode == 0, changed.stdout
+    cached = {process(task) for task in tasks(tmp_path) if task["status"] == "CACHED"}
+    assert cached <= {"MULTIQC"}
+
+
+def test_stub_run_with_the_strict_parser(run_pipeline, tmp_path):
+    arguments = ("-profile", "test", "-stub-run", "-ansi-log", "false")
+    run = run_pipeline(*arguments, folder=tmp_path, parser="v2")
+    assert run.returncode == 0, run.stdout
+    assert {process(task) for task in tasks(tmp_path)} == PROCESSES
+
+
+def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
+    module = project / "modules" / "align" / "main.nf"
+    text = module.read_text()
+    head, stub = text.split("    stub:\n")
+    broken = stub.replace("    mkdir", "    [ ${meta.id}${meta.fold} != sample_a1 ]\n    mkdir", 1)
+    module.write_text(f"{head}    stub:\n{broken}")
+    run = run_pipeline("-profile", "test", "-stub-run", folder=tmp_path, project=project)
+    assert run.returncode == 0, run.stdout
+    status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
+    assert status["ALIGN (sample_a 1)"] == "FAILED"
+    assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED"
+    assert status["MULTIQC"] == "COMPLETED"
+
+
+def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
+    data = tmp_path / "my data"
+    data.mkdir()
+    for name in ("reference.h5ad", "sample_a.h5ad"):
+        shutil.copy(DEMO / name, data / name)
+    (data / "broken.h5ad").write_bytes((DEMO / "sample_b.h5ad").read_bytes()[:20000])
+    sheet = data / "sheet.csv"
+    sheet.write_text(
+        "sample,spatial,reference,batch_key,label_key\n"
+        "good,sample_a.h5ad,reference.h5ad,batch,cell_type\n"
+        "bad,broken.h5ad,reference.h5ad,batch,cell_type\n"
+    )
+    first = run_pipeline("--input", sheet, *QUICK, folder=tmp_path)
+    assert first.returncode == 0, first.stdout
+    assert re.search(r"sample bad failed in \w+: ", first.stdout), first.stdout
+    assert "Failed: bad" in first.stdout
+    headline = json.loads((tmp_path / "results" / "evaluation" / "headline.json").read_text())
+    assert [sample["id"] for sample in headline["failed"]] == ["bad"]
+    assert len(headline["headline"]) == 3
+    assert all(item["name"] in first.stdout for item in headline["headline"])
+    found = {path for path in files(tmp_path) if "multiqc_report_data" not in path}
+    reference = "references/reference"
+    assert found >= {
+        "evaluation/good/good.evaluation.json",
+        "evaluation/good/good.scores.csv",
+        "evaluation/headline.json",
+        "evaluation/scores.csv",
+        "multiqc/multiqc_report.html",
+        f"{reference}/reference.hvg.txt",
+        f"{reference}/reference.qc.json",
+        f"{reference}/reference.vae/vae.pt",
+        "samples/good/good.aligned.h5ad",
+        "samples/good/good.alignment_history.json",
+        "samples/good/good.folds/fold_all.json",
+        "samples/good/good.imputed.h5ad",
+        "samples/good/good.qc.json",
+    }
+    assert not [path for path in found if "bad" in path]
+
+    again = run_pipeline("--input", sheet, *QUICK, "-resume", folder=tmp_path)
+    assert again.returncode == 0, again.stdout
+    assert {task["status"] for task in tasks(tmp_path)} == {"CACHED"}
+
+
+def test_problems_of_the_sheet_end_the_run_before_any_work(run_pipeline, tmp_path):
+    sheet = tmp_path / "sheet.csv"
+    reference, spatial = DEMO / "reference.h5ad", DEMO / "sample_a.h5ad"
+    sheet.write_text(
+        f"sample,spatial,reference\na,{spatial},{reference}\na,{tmp_path}/none.h5ad,{reference}\n"
+    )
+    run = run_pipeline("--input", sheet, folder=tmp_path)
+    assert run.returncode != 0
+    assert "2 problems in sheet.csv:\n" in run.stdout, run.stdout
+    assert "line 3, column sample, value 'a': is already the name of the sample in line 2" in run.stdout
+    assert "line 3, column spatial" in run.stdout
+    assert "Error executing process" not in run.stdout
+    assert "INGEST" not in {process(task) for task in tasks(tmp_path)}
+
+
+def test_a_sheet_without_its_columns(run_pipeline, tmp_path):
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("sample,spatail\na,b.h5ad\n")
+    run = run_pipeline("--input", sheet, folder=tmp_path)
+    assert run.returncode != 0
+    assert "column spatail" in run.stdout and "column reference: the column is missing" in run.stdout
+
+
+def test_parameters_are_checked_all_at_once(run_pipeline, tmp_path):
+    arguments = "--n_hgv 10 --n-latent 3 --n_folds many --alignment sometimes --spatial_max_mito 200"
+    run = run_pipeline(*arguments.split(), folder=tmp_path)
+    assert run.returncode != 0
+    for message in (
+        "--n_hgv: there is no such parameter; the nearest is --n_hvg",
+        "--n-latent: there is no such parameter; the nearest is --n_latent",
+        "--input: is needed: Samplesheet (CSV): one spatial sample a row",
+        "--n_folds: 'many' is not an integer",
+        "--alignment: 'sometimes' is not one of adversarial, none",
+        "--spatial_max_mito: 200 is above the largest allowed value, 100",
+    ):
+        assert message in run.stdout, run.stdout
+
+
+def test_help_lists_every_parameter(run_pipeline, tmp_path):
+    run = run_pipeline("--help", folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert all(f"--{name} " in run.stdout for name in schema_properties())
+
+
+def schema_properties() -> dict[str, dict[str, object]]:
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    groups = schema["$defs"].values()
+    return {name: rule for group in groups for name, rule in group["properties"].items()}
+
+
+def test_schema_and_config_agree(nextflow, tmp_path):
+    run = nextflow("config", "-o", "json", ROOT, folder=tmp_path)
+    params = json.loads(run.stdout[run.stdout.index("{") :])["params"]
+    schema = schema_properties()
+    assert set(params) == set(schema)
+    for name, rule in schema.items():
+        assert rule["description"]
+        if "default" in rule:
+            assert params[name] == rule["default"], name
+
+
+def test_readme_lists_the_parameters():
+    command = [sys.executable, ROOT / "scripts" / "parameters_table.py", "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_every_python_process_depends_on_the_code():
+    for module in (ROOT / "modules").glob("*/main.nf"):
+        text = module.read_text()
+        assert "\n    stub:\n" in text
+        assert ("val code" in text) == (".py " in text.split("script:")[1].split("stub:")[0]), module
+
+
+def test_lint(nextflow):
+    run = nextflow("lint", *SCRIPTS, folder=ROOT)
+    assert run.returncode == 0 and "had no errors" in run.stdout, run.stdout
+    assert "Warn" not in run.stdout, run.stdout
