@@ -59,7 +59,8 @@ if ! supported .venv/bin/python; then
     rm -rf .venv
     "$uv" venv --quiet --relocatable --python "$python" .venv
 fi
-"$uv" pip sync --quiet --python .venv/bin/python --require-hashes "${locks[@]}" ||
+# Tasks write no bytecode: compile it once here, or each of them compiles its imports anew.
+"$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes "${locks[@]}" ||
     fail "the Python environment could not be installed: look at the message above." \
         "Behind a mirror, set UV_DEFAULT_INDEX to its address; with too little space, see the size above."
 cat "${locks[@]}" >"$stamp"

@@ -9,6 +9,7 @@ process COLLATE {
     path 'multiqc_input', emit: multiqc
     path 'headline.json', emit: headline
     path 'scores.csv', emit: scores
+    path 'maps', optional: true, emit: maps
 
     script:
     """
@@ -17,6 +18,7 @@ process COLLATE {
     JSON
     collate.py --input-json ${input_json} --settings settings.json --output-dir multiqc_input ${files}
     mv multiqc_input/headline.json multiqc_input/scores.csv .
+    [ ! -d multiqc_input/maps ] || mv multiqc_input/maps .
     """
 
     stub:
