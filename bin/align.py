@@ -71,12 +71,20 @@ def main(
         seconds = time.perf_counter() - start
         result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
         result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
-        result.obsm[slots.X_ALIGNED] = aligned.aligned
-        result.obsm[slots.X_UNALIGNED] = aligned.unaligned
+        result.obsm[slots.X_ALIGNED] = aligned.after.latent
+        result.obsm[slots.X_UNALIGNED] = aligned.before.latent
         result.obsm[slots.X_SPATIAL] = aligned.spatial
         result.obsm[slots.X_JOINT] = aligned.joint
+        states = {slots.X_UNALIGNED: aligned.before, slots.X_ALIGNED: aligned.after}
+        # Imputation takes the state that transfers panel genes hidden from the encoder best.
+        space = max(states, key=lambda slot: states[slot].validation)
         slots.note(
-            result, arm=arm, fold=split["fold"], seconds=seconds, precision=aligned.precision
+            result,
+            arm=arm,
+            fold=split["fold"],
+            seconds=seconds,
+            imputation_space=space,
+            precision=states[space].precision,
         )
         slots.write(result, output, slots.ALIGNED)
         trained = {
@@ -88,6 +96,8 @@ def main(
             "series": aligned.history.series,
             "n_panel_genes": len(split["panel"]),
             "n_neighbors": n_neighbors,
+            "validation": {slot: state.validation for slot, state in states.items()},
+            "imputation_space": space,
             "seconds": seconds,
         }
         history.write_text(json.dumps(trained) + "\n")

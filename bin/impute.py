@@ -81,7 +81,7 @@ def main(
         saved = storage.load(vae)
         noted = slots.facts(positions)
         imputer = Imputer(
-            z=np.asarray(positions.obsm[slots.X_ALIGNED], dtype=np.float32),
+            z=np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32),
             precision=float(noted["precision"]),
             reference=saved.reference,
             latent=np.asarray(saved.reference.obsm[slots.X_VAE], dtype=np.float32),

@@ -125,9 +125,10 @@ def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: Alignment
     accuracy = result.history.series["discriminator_accuracy"]
     assert accuracy[0] is None
     assert all(0 <= value <= 1 for value in accuracy[25:])
-    assert result.aligned.shape == (inputs.tissue.shape[0], 6)
+    assert result.after.latent.shape == (inputs.tissue.shape[0], 6)
     assert result.joint.shape[1] == 6 + result.spatial.shape[1]
-    assert not np.array_equal(result.aligned, result.unaligned)
+    assert not np.array_equal(result.after.latent, result.before.latent)
+    assert -1 <= result.after.validation <= 1
 
 
 def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) -> None:
@@ -140,10 +141,10 @@ def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) 
 def test_same_seed_gives_identical_latents_and_another_does_not(inputs: AlignmentInputs) -> None:
     short = AlignmentSettings(pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
     first, second = align(inputs, short), align(inputs, short)
-    np.testing.assert_array_equal(first.aligned, second.aligned)
+    np.testing.assert_array_equal(first.after.latent, second.after.latent)
     np.testing.assert_array_equal(first.spatial, second.spatial)
     other = align(inputs, dataclasses.replace(short, seed=4))
-    assert not np.array_equal(first.aligned, other.aligned)
+    assert not np.array_equal(first.after.latent, other.after.latent)
 
 
 def test_batches_with_halos_encode_like_the_whole_graph(inputs: AlignmentInputs) -> None:

@@ -28,6 +28,7 @@ SERIES = (
     "discriminator_accuracy",
 )
 BLOCK_SIZE = 64
+VALIDATION_FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,37 @@ class History:
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """Posterior means after training (and of the aligned space before the adversary)."""
+class Positions:
+    """The aligned latent space at one moment of the training.
 
-    aligned: np.ndarray
-    unaligned: np.ndarray
-    spatial: np.ndarray
+    Attributes
+    ----------
+    latent
+        Posterior means, spots x n_latent.
+    precision
+        Of the latent attention.
+    validation
+        Mean correlation of panel genes transferred while hidden from the encoder.
+    """
+
+    latent: np.ndarray
     precision: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Positions before and after the adversary, posterior means of the spatial space, history."""
+
+    before: Positions
+    after: Positions
+    spatial: np.ndarray
     history: History
 
     @property
     def joint(self) -> np.ndarray:
         """The joint latent space: aligned and spatial side by side."""
-        return np.concatenate([self.aligned, self.spatial], axis=1)
+        return np.concatenate([self.after.latent, self.spatial], axis=1)
 
 
 def _sparse_tensor(matrix: sp.csr_matrix, device: str) -> torch.Tensor:
@@ -200,11 +219,16 @@ class Trainer:
         hidden[torch.as_tensor(self.rng.permutation(n_genes)[:n_hidden])] = True
         return hidden.to(self.tissue.device)
 
-    def step_discriminator(self, z_tissue: torch.Tensor) -> dict[str, float]:
-        """Update the discriminator on detached tissue positions and as many reference cells."""
-        z_tissue = z_tissue.detach()
-        real = self.discriminator(self.latent[self.sample_cells(len(z_tissue), self.weights)])
-        fake = self.discriminator(z_tissue)
+    def step_discriminator(self, encoded: Encoded) -> dict[str, float]:
+        """Update the discriminator on tissue positions and as many reference cells.
+
+        Tissue positions are drawn from their posteriors. Reference cells get noise of the same
+        size, or the discriminator would tell the modalities apart by the noise alone.
+        """
+        fake_z = _sample(encoded).detach()
+        cells = self.latent[self.sample_cells(len(fake_z), self.weights)]
+        real = self.discriminator(_draw(cells, encoded.aligned_logvar.detach()))
+        fake = self.discriminator(fake_z)
         loss = losses.discriminator_loss(real, fake)
         self.discriminator_optimiser.zero_grad()
         loss.backward()
@@ -215,21 +239,55 @@ class Trainer:
         }
 
     @torch.no_grad()
-    def encode(self) -> Encoded:
-        """Return the posterior of every spot, in batches with exact halos."""
+    def encode(self, seen: torch.Tensor | None = None) -> Encoded:
+        """Return the posterior of every spot, in batches with exact halos.
+
+        Parameters
+        ----------
+        seen
+            Factor per gene, 0 for genes hidden from the encoder; all are seen by default.
+        """
+        tissue = self.tissue if seen is None else self.tissue * seen
         self.vgae.eval()
         parts, order = [], []
         per_batch = max(1, self.settings.batch_size // BLOCK_SIZE)
         for start in range(0, len(self.blocks), per_batch):
             own = np.concatenate(self.blocks[start : start + per_batch])
             batch = graph.batch(own, self.inputs.graph, self.inputs.operator)
-            x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
+            x = tissue[torch.as_tensor(batch.nodes, device=tissue.device)]
             operator = _sparse_tensor(batch.operator, self.settings.device)
             parts.append(self.vgae(x, operator).head(batch.n_own))
             order.append(own)
         self.vgae.train()
         back = torch.as_tensor(np.argsort(np.concatenate(order)))
         return Encoded(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the mean correlation of panel genes transferred while hidden, in a few folds.
+
+        At most one batch of spots is scored.
+        """
+        n_genes = self.tissue.shape[1]
+        rng = np.random.default_rng(self.settings.seed)
+        spots = torch.as_tensor(rng.permutation(len(self.tissue))[: self.settings.batch_size])
+        cells = self.sample_cells(self.settings.n_anchors)
+        found = []
+        for genes in np.array_split(rng.permutation(n_genes), min(VALIDATION_FOLDS, n_genes)):
+            seen = torch.ones(n_genes, device=self.tissue.device)
+            seen[torch.as_tensor(genes)] = 0
+            z = self.encode(seen / seen.mean()).aligned_mean[spots]
+            predicted = self.attention(z, self.latent[cells]) @ self.reference[cells]
+            correlations = losses.correlation(predicted, self.tissue[spots], dim=0)
+            found.append(correlations[torch.as_tensor(genes)])
+        return float(torch.cat(found).mean())
+
+    def positions(self) -> tuple[Positions, Encoded]:
+        """Return where the tissue lies now, with the validation of that."""
+        encoded = self.encode()
+        precision = float(self.attention.log_precision.detach().exp())
+        latent = encoded.aligned_mean.cpu().numpy()
+        return Positions(latent, precision, self.validate()), encoded
 
     @torch.no_grad()
     def match_composition(self, z: torch.Tensor) -> None:
@@ -250,7 +308,10 @@ class Trainer:
         self.match_composition(encoded.aligned_mean)
         for _ in range(epochs):
             order = torch.as_tensor(self.rng.permutation(len(encoded.aligned_mean)))
-            parts = encoded.aligned_mean[order].split(self.settings.batch_size)
+            parts = [
+                Encoded(*(values[chosen] for values in encoded))
+                for chosen in order.split(self.settings.batch_size)
+            ]
             self.history.add("discriminator", [self.step_discriminator(part) for part in parts])
 
     def fool(self, epochs: int) -> None:
@@ -260,15 +321,15 @@ class Trainer:
                 self.match_composition(self.encode().aligned_mean)
             steps = []
             for batch in self.batches():
-                steps.append(self.step_discriminator(self._sampled(batch)))
+                steps.append(self.step_discriminator(self._encoded(batch)))
                 steps.append(self.step(batch, True))
             self.history.add("adversarial", steps)
 
     @torch.no_grad()
-    def _sampled(self, batch: graph.Batch) -> torch.Tensor:
+    def _encoded(self, batch: graph.Batch) -> Encoded:
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
         operator = _sparse_tensor(batch.operator, self.settings.device)
-        return _sample(self.vgae(x, operator).head(batch.n_own))
+        return self.vgae(x, operator).head(batch.n_own)
 
 
 def _draw(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
@@ -293,17 +354,11 @@ def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
     """
     trainer = Trainer(inputs, settings)
     trainer.pretrain(settings.pretrain_epochs, "pretrain")
-    unaligned = trainer.encode().aligned_mean
+    before, _ = trainer.positions()
     if settings.alignment == "adversarial":
         trainer.warm_up_discriminator(settings.discriminator_epochs)
         trainer.fool(settings.epochs)
     else:
         trainer.pretrain(settings.epochs, "continued")
-    final = trainer.encode()
-    return Alignment(
-        aligned=final.aligned_mean.cpu().numpy(),
-        unaligned=unaligned.cpu().numpy(),
-        spatial=final.spatial_mean.cpu().numpy(),
-        precision=float(trainer.attention.log_precision.detach().exp()),
-        history=trainer.history,
-    )
+    after, encoded = trainer.positions()
+    return Alignment(before, after, encoded.spatial_mean.cpu().numpy(), trainer.history)
