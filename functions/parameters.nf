@@ -32,16 +32,11 @@ def parameterGroups(schema_file) {
     return new groovy.json.JsonSlurper().parse(schema_file)['$defs'].values().toList()
 }
 
-// Nextflow adds a camelCase twin to every name with a dash: only the name as typed is reported.
 def unknownParameters(given, known) {
-    return (given - known)
-        .groupBy { name -> letters(name) }
-        .values()
-        .collect { twins ->
-            def name = twins.find { twin -> twin.contains('-') } ?: twins.first()
-            def nearest = known.min { other -> distance(letters(name), letters(other)) }
-            "--${name}: there is no such parameter; the nearest is --${nearest}"
-        }
+    return (given - known).toList().collect { name ->
+        def nearest = known.min { other -> distance(letters(name), letters(other)) }
+        "--${name}: there is no such parameter; the nearest is --${nearest}"
+    }
 }
 
 def letters(name) {
