@@ -5,6 +5,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export NXF_HOME="${NXF_HOME:-$here/home}"
 export NXF_OFFLINE="${NXF_OFFLINE:-true}"
 export NXF_PLUGINS_DEFAULT="${NXF_PLUGINS_DEFAULT:-false}"
+# A log file gets one line a task, not a redrawn screen.
+[ -t 1 ] || export NXF_ANSI_LOG="${NXF_ANSI_LOG:-false}"
 
 opened=()
 for package in \
