@@ -41,7 +41,7 @@ from_maven() {
     command -v mvn >/dev/null || return 1
     echo "Installing Nextflow $tested from Maven Central into .nextflow-runtime" >&2
     rm -rf "$runtime/jars"
-    mvn --batch-mode --quiet --file "$pom" \
+    mvn --batch-mode --quiet -Dstyle.color=never --file "$pom" \
         org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
         -DincludeScope=runtime -DoutputDirectory="$runtime/jars" >&2 || return 1
     cp "$pom" "$runtime/jars/pom.xml"
