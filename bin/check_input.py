@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from stlatent import input_check
 from stlatent.samplesheet import Problem, format_problems
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from quality_control import main as quality_control
 from scipy import sparse
+
+from quality_control import main as quality_control
 from stlatent import qc, slots
 from stlatent.failures import DataError
 

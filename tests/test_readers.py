@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from check_input import main as check_input
 from click.testing import CliRunner
+from scipy import io, sparse
+
+from check_input import main as check_input
 from describe_input import main as describe_input
 from ingest import main as ingest_input
 from parse_sheet import main as parse_sheet
-from scipy import io, sparse
 from stlatent import readers, slots
 from stlatent.failures import DataError
 from stlatent.readers.symbols import merge_repeated, symbols

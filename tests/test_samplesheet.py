@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
 from stlatent import input_check
 from stlatent.samplesheet import Columns, Problem, coordinates_candidates, format_problems, parse
 
