@@ -48,7 +48,9 @@ def defaultArm(options) {
             pretrain_epochs: options.alignment_pretrain_epochs,
             discriminator_epochs: options.alignment_discriminator_epochs,
             epochs: options.alignment_epochs,
+            inner_folds: options.inner_folds,
         ],
+        imputer: options.imputer,
     ]
 }
 
@@ -198,7 +200,7 @@ workflow STLATENT {
         .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
-    IMPUTE(aligned, options.impute_genes, gene_list, code)
+    IMPUTE(aligned, options.impute_genes, gene_list, options.seed, code)
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
     BASELINES(
@@ -246,6 +248,7 @@ workflow STLATENT {
         QUALITY_CONTROL.out.summary,
         TRAIN_VAE.out.history,
         ALIGN.out.history,
+        IMPUTE.out.summary,
         SCORE.out.scores,
         SCORE.out.maps,
         EVALUATE.out.evaluation,

@@ -24,6 +24,7 @@ from stlatent.failures import step
 @click.option("--pretrain-epochs", default=150, show_default=True)
 @click.option("--discriminator-epochs", default=50, show_default=True)
 @click.option("--epochs", default=150, show_default=True)
+@click.option("--inner-folds", default=3, show_default=True, help="Of the panel; 0: none.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
 @click.option("--threads", default=1, show_default=True)
@@ -40,6 +41,7 @@ def main(
     pretrain_epochs: int,
     discriminator_epochs: int,
     epochs: int,
+    inner_folds: int,
     seed: int,
     device: devices.Device,
     threads: int,
@@ -51,7 +53,8 @@ def main(
     split = json.loads(fold.read_text())
     with step("ALIGN", split["sample"], "sample", failure):
         from stlatent.alignment.inputs import prepare
-        from stlatent.alignment.trainer import AlignmentSettings, align
+        from stlatent.alignment.trainer import AlignmentSettings, align, place
+        from stlatent.imputation.inner_folds import InnerFold, split_panel, store
         from stlatent.vae import storage
 
         devices.make_deterministic(seed, threads)
@@ -68,6 +71,14 @@ def main(
             device=devices.resolve(device),
         )
         aligned = align(inputs, settings)
+        inner = []
+        for hidden in split_panel(split["panel"], inner_folds, seed):
+            visible = [gene for gene in split["panel"] if gene not in set(hidden)]
+            unseen = [*split["hidden"], *hidden]
+            positions = place(
+                prepare(adata, saved.reference, visible, unseen, n_neighbors), settings
+            )
+            inner.append(InnerFold(hidden, positions.latent, positions.precision))
         seconds = time.perf_counter() - start
         result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
         result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
@@ -86,6 +97,7 @@ def main(
             imputation_space=space,
             precision=states[space].precision,
         )
+        store(result, inner)
         slots.write(result, output, slots.ALIGNED)
         trained = {
             "id": split["sample"],

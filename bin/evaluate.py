@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.evaluation.folds import read_fold
+from stlatent.imputation.problem import read_fold
 from stlatent.evaluation.report_card import evaluate, labels_of
 
 

@@ -53,8 +53,11 @@ def genes_to_impute(
 @click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
 @click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--genes", default="hvg", show_default=True, help="hvg, all, or a file of genes.")
+@click.option("--imputer", default="stack", show_default=True, help="The method of X.")
+@click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
+@click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
 def main(
     aligned: str,
@@ -62,59 +65,78 @@ def main(
     vae: str,
     fold: Path,
     genes: str,
+    imputer: str,
+    seed: int,
     threads: int,
     output: Path,
+    summary: Path,
     failure: Path,
 ) -> None:
     """Impute genes of the reference at every location of one tissue."""
     split = json.loads(fold.read_text())
     with step("IMPUTE", split["sample"], "sample", failure):
         from stlatent import devices
-        from stlatent.alignment.inputs import visible_library
-        from stlatent.imputation.imputer import Imputer, Scale, whole_library
-        from stlatent.imputation.output import gene_table, write_imputed
+        from stlatent.imputation import inner_folds
+        from stlatent.imputation.candidates import CANDIDATES, Candidates
+        from stlatent.imputation.imputer import DECODER, METHODS, Imputer
+        from stlatent.imputation.output import gene_table, note, write_imputed
         from stlatent.vae import storage
 
-        devices.make_deterministic(0, threads)
+        if imputer not in METHODS:
+            raise click.BadParameter(f"unknown imputer {imputer!r}: choose {', '.join(METHODS)}")
+        devices.make_deterministic(seed, threads)
         positions = slots.read(aligned, slots.ALIGNED)
         tissue = slots.read(spatial, slots.INGESTED_SPATIAL)
         saved = storage.load(vae)
         noted = slots.facts(positions)
-        imputer = Imputer(
-            z=np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32),
-            precision=float(noted["precision"]),
-            reference=saved.reference,
-            latent=np.asarray(saved.reference.obsm[slots.X_VAE], dtype=np.float32),
-            decoder=saved.decoder,
-            decoder_genes=saved.genes,
+        latent = np.asarray(saved.reference.obsm[slots.X_VAE], dtype=np.float32)
+
+        def see(panel: list[str], hidden: list[str], place: inner_folds.InnerFold) -> Candidates:
+            return Candidates(
+                tissue, saved.reference, panel, hidden, place.z, latent, place.precision, seed
+            )
+
+        z = np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32)
+        outer = inner_folds.InnerFold([], z, float(noted["precision"]))
+        weights = inner_folds.stack_weights(
+            inner_folds.load(positions), split["panel"], split["hidden"], see
         )
-        visible = tissue.var_names.difference(split["hidden"])
-        measured = visible.intersection(saved.reference.var_names).tolist()
-        total = visible_library(tissue, split["hidden"])
-        scale = Scale(bool(noted["counts"]), whole_library(imputer, total, measured))
+        predictor = Imputer(
+            see(split["panel"], split["hidden"], outer), weights, saved.decoder, saved.genes
+        )
         names = genes_to_impute(genes, split, saved.reference.var_names.tolist(), saved.genes)
         complete = split["fold"] == "all"
         skeleton = anndata.AnnData(
             obs=tissue.obs,
-            var=gene_table(names, set(tissue.var_names), set(saved.genes)),
-            uns={slots.UNS: noted},
+            var=gene_table(names, imputer, set(tissue.var_names), set(saved.genes)),
+            uns={slots.UNS: {name: noted[name] for name in noted if name != "inner_folds"}},
         )
-        kept = positions.obsm if complete else {slots.SPATIAL: positions.obsm[slots.SPATIAL]}
-        for slot, values in kept.items():
-            skeleton.obsm[slot] = values
-        seconds = write_imputed(output, skeleton, imputer, scale, names, normalised=complete)
-        note_seconds(output, {m: s + float(noted["seconds"]) for m, s in seconds.items()})
-
-
-def note_seconds(path: Path, seconds: dict[str, float]) -> None:
-    """Add the seconds of each method (alignment included) to a written file."""
-    import h5py
-
-    with h5py.File(path, "r+") as file:
-        group = file[f"uns/{slots.UNS}"]
-        if "seconds" in group:
-            del group["seconds"]
-        anndata.io.write_elem(group, "seconds", seconds)
+        kept = inner_folds.without_inner(list(positions.obsm)) if complete else [slots.SPATIAL]
+        for slot in kept:
+            skeleton.obsm[slot] = positions.obsm[slot]
+        # Folds carry every candidate, so that each is scored; the full run the paper's two ways.
+        layers = ["transfer", DECODER] if complete else [*CANDIDATES, DECODER]
+        write_imputed(
+            output,
+            skeleton,
+            predictor,
+            names,
+            imputer,
+            [name for name in layers if name != imputer],
+            normalised=complete,
+        )
+        seconds = predictor.total_seconds(float(noted["seconds"]))
+        note(output, "seconds", {**seconds, "stlatent": seconds[imputer]})
+        note(output, "weights", weights.by_candidate)
+        learned = {
+            "sample": split["sample"],
+            "arm": noted["arm"],
+            "fold": split["fold"],
+            "default_method": imputer,
+            "weights": weights.by_candidate,
+            "inner_correlation": weights.correlation,
+        }
+        summary.write_text(json.dumps(learned, indent=1) + "\n")
 
 
 if __name__ == "__main__":

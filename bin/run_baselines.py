@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from stlatent import failures, slots
-from stlatent.evaluation.baselines import expected_total, predictor, to_counts, to_intensities
-from stlatent.evaluation.folds import Fold, build_problem, observed_library, read_fold
+from stlatent.imputation.predictors import expected_total, predictor, to_counts, to_intensities
+from stlatent.imputation.problem import Fold, build_problem, observed_library, read_fold
 from stlatent.expression import dense
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def predict(
     spatial: AnnData, reference: AnnData, fold: Fold, methods: list[str], seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return spots x hidden genes on the count scale, and seconds, by method."""
-    problem = build_problem(spatial, reference, fold, seed)
+    problem = build_problem(spatial, reference, fold.panel, fold.hidden, fold.hidden, seed)
     library = observed_library(spatial, fold.hidden)
     total = 0.0
     if library is not None:

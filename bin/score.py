@@ -11,7 +11,7 @@ import pandas as pd
 
 from stlatent import failures, slots
 from stlatent.evaluation import metrics
-from stlatent.evaluation.folds import read_fold, spatial_neighbours
+from stlatent.imputation.problem import read_fold, spatial_neighbours
 from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy import sparse
+
 from select_genes import main as select_genes
 from split_genes import main as split_genes
 from stlatent import genes, slots

@@ -10,40 +10,58 @@ import scipy.sparse as sp
 import torch
 
 from stlatent import slots
-from stlatent.imputation.imputer import Imputer, Scale, gene_blocks, whole_library
-from stlatent.imputation.output import gene_table, write_imputed
+from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.imputer import Imputer, gene_blocks
+from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
+from stlatent.imputation.output import gene_table, note, write_imputed
+from stlatent.imputation.stack import Weights, equal_weights, learn_weights
 from stlatent.imputation.transfer import transfer, transfer_weights
 from stlatent.vae.decoder import LatentDecoder
 
-GENES = ["a", "b", "c"]
+GENES = ["a", "b", "c", "d"]
+
+
+def counted(values: list[list[float]], kind: str, genes: list[str]) -> anndata.AnnData:
+    adata = anndata.AnnData(
+        sp.csr_matrix(np.array(values, dtype=np.float32)), var=pd.DataFrame(index=genes)
+    )
+    slots.note(adata, kind=kind, source=kind, counts=True)
+    return adata
 
 
 @pytest.fixture
-def imputer() -> Imputer:
-    """Two cell types at -3 and 3 of a one-dimensional latent space; the decoder knows a and c."""
-    counts = np.array([[8.0, 1, 1], [8, 1, 1], [1, 1, 8], [1, 1, 8]])
-    reference = anndata.AnnData(sp.csr_matrix(counts), var=pd.DataFrame(index=GENES))
-    latent = np.array([[-3.0], [-3], [3], [3]], dtype=np.float32)
+def candidates() -> Candidates:
+    """Two cell types at -3 and 3 of a one-dimensional latent space; a, b and c are measured."""
+    types = [[7.0, 1, 1, 1], [1, 1, 1, 7]]
+    reference = counted([types[0], types[0], types[1], types[1]], "reference", GENES)
+    spatial = counted([[7, 2, 1], [1, 1, 2], [4, 3, 1]], "spatial", GENES[:3])
+    spatial.obsm[slots.SPATIAL] = np.array([[0.0, 0], [1, 0], [2, 0]])
+    return Candidates(
+        spatial=spatial,
+        reference=reference,
+        panel=GENES[:3],
+        hidden=[],
+        z=np.array([[-3.0], [3.0], [0.0]], dtype=np.float32),
+        latent=np.array([[-3.0], [-3], [3], [3]], dtype=np.float32),
+        precision=1.0,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def imputer(candidates: Candidates) -> Imputer:
+    """Its decoder knows a and d."""
     decoder = LatentDecoder(
         hidden_weight=torch.tensor([[1.0], [-1.0]]),
         hidden_bias=torch.zeros(1, 2),
         output_weight=torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
         output_bias=torch.zeros(2),
     )
-    return Imputer(
-        z=np.array([[-3.0], [3.0], [0.0]], dtype=np.float32),
-        precision=1.0,
-        reference=reference,
-        latent=latent,
-        decoder=decoder,
-        decoder_genes=["a", "c"],
-    )
+    return Imputer(candidates, equal_weights(list(CANDIDATES)), decoder, ["a", "d"])
 
 
 def test_transfer_weights_by_hand() -> None:
-    weights = transfer_weights(
-        np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2
-    )
+    weights = transfer_weights(np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2)
     expected = np.array([[1, np.exp(-1), 0]]) / (1 + np.exp(-1))
     np.testing.assert_allclose(weights.toarray(), expected)
 
@@ -58,70 +76,160 @@ def test_transfer_is_a_weighted_mean() -> None:
     assert transfer(weights, np.array([[4.0], [8.0]])).item() == 7
 
 
+def test_mean_share_is_that_of_the_cells_attended_to(imputer: Imputer) -> None:
+    # One spot at each type and one between them: both types count the same.
+    expected = dict(zip(GENES, [0.4, 0.1, 0.1, 0.4], strict=True))
+    assert imputer.mean_share == pytest.approx(expected, rel=1e-5)
+
+
+def test_library_is_scaled_by_the_share_the_panel_captures(imputer: Imputer) -> None:
+    np.testing.assert_allclose(imputer.library, np.array([10, 4, 8]) / 0.6, rtol=1e-5)
+
+
 def test_transferred_shares_follow_the_nearest_type(imputer: Imputer) -> None:
-    shares = imputer.transfer(GENES)
-    np.testing.assert_allclose(shares[0] / shares[1], [8, 1, 1 / 8], rtol=1e-4)
-    # Halfway between the types the mean is taken on the log scale, below the mean of the shares.
-    assert 0.1 < shares[2, 0] < 0.45
-    np.testing.assert_allclose(shares[2, 0], shares[2, 2], rtol=1e-5)
-    np.testing.assert_allclose(shares[2, 1], 0.1, rtol=1e-5)
-
-
-def test_transfer_keeps_the_mean_of_every_gene(imputer: Imputer) -> None:
-    np.testing.assert_allclose(
-        imputer.transfer(GENES).mean(0),
-        np.mean([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.45, 0.1, 0.45]], axis=0),
-        rtol=1e-5,
-    )
+    predicted = imputer.predict(["a"], ["transfer"])["transfer"]
+    share = imputer.share(predicted, ["a"]).ravel()
+    assert share.mean() == pytest.approx(0.4, rel=1e-5)
+    assert share[0] / share[1] == pytest.approx(7, rel=1e-3)
+    # Between the types the mean is taken on the log scale.
+    assert share[1] < share[2] < share[0]
 
 
 def test_decoder_gives_nan_for_genes_it_does_not_know(imputer: Imputer) -> None:
-    shares = imputer.decode(GENES)
-    assert np.isnan(shares[:, 1]).all()
-    # a and c hold 36 of the reference's 40 counts.
-    np.testing.assert_allclose(shares[:, [0, 2]].sum(1), 0.9, rtol=1e-5)
-    assert shares[0, 0] > shares[0, 2]
+    predicted = imputer.predict(GENES, ["decoder"])["decoder"]
+    assert np.isnan(predicted[:, 1:3]).all()
+    # a and d hold 80 % of the library.
+    np.testing.assert_allclose(np.expm1(predicted[:, [0, 3]]).sum(1), 8000, rtol=1e-4)
+    assert predicted[0, 0] > predicted[0, 3]
 
 
-def test_library_is_scaled_by_the_share_a_panel_captures(imputer: Imputer) -> None:
-    total = np.array([9.0, 9.0, 9.0])
-    np.testing.assert_allclose(whole_library(imputer, total, ["a", "c"]), 10, rtol=1e-5)
+def test_stack_is_the_weighted_mean_of_its_candidates(imputer: Imputer) -> None:
+    imputer.stack = Weights({"transfer": 0.25, "ridge": 0.75, "knn": 0.0}, {})
+    found = imputer.predict(["d"], ["stack", "transfer", "ridge"])
+    expected = 0.25 * found["transfer"] + 0.75 * found["ridge"]
+    np.testing.assert_allclose(found["stack"], expected, rtol=1e-6)
 
 
-def test_count_scale_and_normalised_scale() -> None:
-    share = np.array([[0.5], [0.1]])
-    scale = Scale(counts=True, library=np.array([10.0, 20.0]))
-    np.testing.assert_allclose(scale.on_count_scale(share), [[5], [2]])
-    np.testing.assert_allclose(
-        scale.normalised(share), np.log1p([[5000], [1000]]), rtol=1e-6
-    )
-    intensities = Scale(counts=False, library=np.ones(2))
-    np.testing.assert_array_equal(
-        intensities.on_count_scale(share), scale.normalised(share)
-    )
+def test_count_scale_multiplies_shares_by_the_library(imputer: Imputer) -> None:
+    predicted = imputer.predict(["a"], ["transfer"])["transfer"]
+    counts = imputer.on_count_scale(predicted, ["a"])
+    share = imputer.share(predicted, ["a"])
+    np.testing.assert_allclose(counts.ravel(), share.ravel() * imputer.library, rtol=1e-6)
+    np.testing.assert_allclose(imputer.normalised(predicted, ["a"]), np.log1p(1e4 * share))
+
+
+def test_intensities_stay_on_the_working_scale(imputer: Imputer) -> None:
+    slots.note(imputer.candidates.spatial, counts=False)
+    predicted = imputer.predict(["d"], ["transfer"])["transfer"]
+    np.testing.assert_array_equal(imputer.on_count_scale(predicted, ["d"]), predicted)
 
 
 def test_gene_blocks_cover_everything_once() -> None:
-    assert list(gene_blocks(GENES, 2)) == [["a", "b"], ["c"]]
+    assert list(gene_blocks(GENES, 3)) == [["a", "b", "c"], ["d"]]
+
+
+def simulated(seed: int, noise: dict[str, float]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(200, 60))
+    return {
+        name: truth + scale * rng.normal(size=truth.shape) for name, scale in noise.items()
+    }, truth
+
+
+def test_weights_follow_what_hidden_genes_show() -> None:
+    predicted, truth = simulated(0, {"good": 0.5, "bad": 3.0})
+    weights = learn_weights(predicted, truth)
+    assert sum(weights.by_candidate.values()) == pytest.approx(1)
+    assert weights.by_candidate["good"] > 0.7
+    assert weights.correlation["good"] == pytest.approx(1 / np.sqrt(1.25), abs=0.02)
+
+
+def test_combining_independent_errors_beats_each_candidate() -> None:
+    predicted, truth = simulated(1, {"one": 1.0, "two": 1.0})
+    weights = learn_weights(predicted, truth).by_candidate
+    combined = sum(weights[name] * predicted[name] for name in predicted)
+
+    def correlation(values: np.ndarray) -> float:
+        return float(np.corrcoef(values.ravel(), truth.ravel())[0, 1])
+
+    assert correlation(combined) > max(correlation(p) for p in predicted.values()) + 0.05
+
+
+def test_few_genes_keep_the_weights_near_equal() -> None:
+    predicted, truth = simulated(2, {"good": 0.5, "bad": 1.5})
+    few = learn_weights({n: p[:, :3] for n, p in predicted.items()}, truth[:, :3])
+    many = learn_weights(predicted, truth)
+    assert 0.5 < few.by_candidate["good"] < many.by_candidate["good"]
+
+
+def test_constant_predictions_get_equal_weights() -> None:
+    flat = {"one": np.zeros((5, 2)), "two": np.zeros((5, 2))}
+    assert learn_weights(flat, np.eye(5)[:, :2]).by_candidate == {"one": 0.5, "two": 0.5}
+
+
+def test_panel_is_split_into_parts_unless_it_is_too_small() -> None:
+    panel = [f"g{i}" for i in range(20)]
+    parts = split_panel(panel, 3, seed=0)
+    assert sorted(sum(parts, [])) == sorted(panel)
+    assert len(parts) == 3
+    assert split_panel(panel[:8], 3, seed=0) == split_panel(panel, 0, seed=0) == []
+
+
+def test_inner_folds_survive_a_round_trip(tmp_path: Path) -> None:
+    adata = anndata.AnnData(obs=pd.DataFrame(index=["s1", "s2"]))
+    folds = [
+        InnerFold(["a", "b"], np.ones((2, 3), np.float32), 0.5),
+        InnerFold(["c"], np.zeros((2, 3), np.float32), 2.0),
+    ]
+    store(adata, folds)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = load(anndata.read_h5ad(tmp_path / "a.h5ad"))
+    assert [(fold.hidden, fold.precision) for fold in again] == [(["a", "b"], 0.5), (["c"], 2.0)]
+    np.testing.assert_array_equal(again[0].z, folds[0].z)
+
+
+def test_without_inner_folds_the_weights_are_equal(candidates: Candidates) -> None:
+    weights = stack_weights([], candidates.panel, [], lambda *_: candidates)
+    assert set(weights.by_candidate.values()) == {1 / len(CANDIDATES)}
+
+
+def test_inner_folds_see_neither_outer_nor_inner_hidden_genes(candidates: Candidates) -> None:
+    asked = []
+
+    def see(panel: list[str], hidden: list[str], fold: InnerFold) -> Candidates:
+        asked.append((panel, hidden))
+        return Candidates(
+            candidates.spatial,
+            candidates.reference,
+            panel,
+            hidden,
+            fold.z,
+            candidates.latent,
+            fold.precision,
+            0,
+        )
+
+    fold = InnerFold(["b"], candidates.z, 1.0)
+    weights = stack_weights([fold], ["a", "b", "c"], ["d"], see)
+    assert asked == [(["a", "c"], ["d", "b"])]
+    assert sum(weights.by_candidate.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_written_file_is_valid_h5ad(
-    tmp_path: Path, imputer: Imputer, normalised: bool
-) -> None:
-    table = gene_table(GENES, measured={"a"}, decoded={"a", "c"})
-    skeleton = anndata.AnnData(obs=pd.DataFrame(index=["s1", "s2", "s3"]), var=table)
+def test_written_file_is_valid_h5ad(tmp_path: Path, imputer: Imputer, normalised: bool) -> None:
+    table = gene_table(GENES, "stack", measured={"a"}, decoded={"a", "d"})
+    skeleton = anndata.AnnData(obs=imputer.candidates.spatial.obs, var=table)
     skeleton.obsm[slots.SPATIAL] = np.zeros((3, 2))
     slots.note(skeleton, kind="spatial", source="s", counts=True)
-    scale = Scale(counts=True, library=np.full(3, 10.0))
     path = tmp_path / "s.imputed.h5ad"
-    seconds = write_imputed(path, skeleton, imputer, scale, GENES, normalised)
-    assert set(seconds) == {"transfer", "decoder"}
+    write_imputed(path, skeleton, imputer, GENES, "stack", ["decoder"], normalised)
+    note(path, "weights", {"ridge": 1.0})
     written = anndata.read_h5ad(path)
-    np.testing.assert_allclose(written.X, 10 * imputer.transfer(GENES), rtol=1e-6)
-    np.testing.assert_allclose(
-        written.layers["decoder"], 10 * imputer.decode(GENES), rtol=1e-6
-    )
+    predicted = imputer.predict(GENES, ["stack", "decoder"])
+    expected = imputer.on_count_scale(predicted["stack"], GENES)
+    np.testing.assert_allclose(written.X, expected, rtol=1e-5)
+    decoded = imputer.on_count_scale(predicted["decoder"], GENES)
+    np.testing.assert_allclose(written.layers["decoder"], decoded, rtol=1e-5)
     assert (slots.NORMALISED in written.layers) is normalised
-    assert written.var["measured"].tolist() == [True, False, False]
-    assert written.uns["stlatent"]["source"] == "s"
+    assert written.var["measured"].tolist() == [True, False, False, False]
+    assert written.uns["stlatent"]["weights"] == {"ridge": 1.0}

@@ -13,8 +13,8 @@ from scipy import sparse
 import score
 from stlatent import slots
 from stlatent.evaluation import scoring
-from stlatent.evaluation.folds import Fold
 from stlatent.failures import DataError
+from stlatent.imputation.problem import Fold
 
 GENES = [f"G{i}" for i in range(12)]
 
@@ -36,7 +36,7 @@ def prediction(spatial, genes, fold, layers, arm="default", x=None, seconds=None
     obsm = {"spatial": spatial.obsm["spatial"]}
     x = next(iter(layers.values())) if x is None else x
     adata = anndata.AnnData(x, spatial.obs, pd.DataFrame(index=genes), layers=layers, obsm=obsm)
-    seconds = seconds or {name: 1.5 for name in layers}
+    seconds = seconds or dict.fromkeys(layers, 1.5)
     slots.note(adata, kind="spatial", source="s1", counts=True, fold=fold, arm=arm, seconds=seconds)
     return adata
 

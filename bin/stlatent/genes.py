@@ -56,6 +56,16 @@ def rank_genes(adata: AnnData, n_top: int | None = None) -> list[str]:
         return _sorted_by(variances(log_normalised(adata.X)), adata.var_names)
 
 
+def rank_by_signal(adata: AnnData) -> list[str]:
+    """Rank all genes of a tissue by the variance of log-normalised counts or of intensities.
+
+    Sparse tissues make a variance that is standardised by the mean favour genes hardly detected.
+    """
+    counts = slots.facts(adata)["counts"]
+    values = log_normalised(adata.X) if counts else adata.X
+    return _sorted_by(variances(values), adata.var_names)
+
+
 def batches(adata: AnnData) -> pd.Series[str] | None:
     """Return the batch of each observation for gene selection, or None without batches.
 
@@ -154,7 +164,7 @@ def alignment_panel(
     -------
     Genes by the mean of their ranks in the reference and in the spatial data, best first.
     """
-    spatial_rank = _ranks(rank_genes(spatial[:, list(visible)].copy()))
+    spatial_rank = _ranks(rank_by_signal(spatial[:, list(visible)].copy()))
     known = set(visible)
     reference_rank = _ranks([gene for gene in reference_ranking if gene in known])
     last = len(known)
@@ -182,7 +192,7 @@ def make_folds(
     yield Fold("all", [], alignment_panel(spatial, shared, reference_ranking, n_alignment_genes))
     if n_folds == 0:
         return
-    ranked = rank_genes(spatial[:, list(shared)].copy())
+    ranked = rank_by_signal(spatial[:, list(shared)].copy())
     scored = evaluation_genes(ranked, n_evaluation_genes)
     for number, hidden in enumerate(partition(scored, n_folds, seed), start=1):
         away = set(hidden)

@@ -22,7 +22,9 @@ def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = No
         Section of every spot; neighbours never cross sections.
     """
     n = len(coordinates)
-    groups = np.zeros(n, dtype=int) if sections is None else np.unique(sections, return_inverse=True)[1]
+    groups = (
+        np.zeros(n, dtype=int) if sections is None else np.unique(sections, return_inverse=True)[1]
+    )
     found = np.repeat(np.arange(n)[:, None], k, axis=1)
     for group in range(groups.max() + 1):
         members = np.flatnonzero(groups == group)
@@ -104,9 +106,7 @@ class Batch:
     edges: np.ndarray
 
 
-def batch(
-    own: np.ndarray, graph: sp.csr_matrix, operator: sp.csr_matrix, n_hops: int = 2
-) -> Batch:
+def batch(own: np.ndarray, graph: sp.csr_matrix, operator: sp.csr_matrix, n_hops: int = 2) -> Batch:
     """Return the batch of the spots ``own`` with a halo of ``n_hops``."""
     reached = own
     for _ in range(n_hops):

@@ -21,7 +21,7 @@ process ALIGN {
     align.py --spatial ${spatial} --vae ${vae} --fold ${fold} --arm ${meta.arm.name} \\
         --alignment ${settings.method} --n-neighbors ${settings.n_neighbors} \\
         --pretrain-epochs ${settings.pretrain_epochs} --discriminator-epochs ${settings.discriminator_epochs} \\
-        --epochs ${settings.epochs} --seed ${seed} \\
+        --epochs ${settings.epochs} --inner-folds ${settings.inner_folds} --seed ${seed} \\
         --device ${task.accelerator ? 'gpu' : device} --threads ${task.cpus} \\
         --output ${meta.fold}/${meta.id}.aligned.h5ad \\
         --history ${meta.fold}/${meta.id}.alignment_history.json --failure ${meta.id}.failure.json

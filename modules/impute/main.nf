@@ -5,10 +5,12 @@ process IMPUTE {
     tuple val(meta), path(aligned), path(spatial), path(vae), path(fold)
     val genes
     path gene_list
+    val seed
     val code
 
     output:
     tuple val(meta), path("${meta.fold}/${meta.id}.imputed.h5ad"), optional: true, emit: h5ad
+    path "${meta.fold}/${meta.id}.imputation.json", optional: true, emit: summary
     path '*.failure.json', optional: true, emit: failure
     tuple val("${task.process}"), val('torch'), eval('version_of.py torch'), topic: versions
 
@@ -16,13 +18,15 @@ process IMPUTE {
     """
     mkdir ${meta.fold}
     impute.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} \\
-        --genes ${gene_list ?: genes} --threads ${task.cpus} \\
-        --output ${meta.fold}/${meta.id}.imputed.h5ad --failure ${meta.id}.failure.json
+        --genes ${gene_list ?: genes} --imputer ${meta.arm.imputer} --seed ${seed} --threads ${task.cpus} \\
+        --output ${meta.fold}/${meta.id}.imputed.h5ad --summary ${meta.fold}/${meta.id}.imputation.json \\
+        --failure ${meta.id}.failure.json
     """
 
     stub:
     """
     mkdir ${meta.fold}
     touch ${meta.fold}/${meta.id}.imputed.h5ad
+    touch ${meta.fold}/${meta.id}.imputation.json
     """
 }

@@ -29,9 +29,7 @@ class Encoded(NamedTuple):
 
 
 def _block(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.ELU(), nn.Dropout(dropout)
-    )
+    return nn.Sequential(nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.ELU(), nn.Dropout(dropout))
 
 
 class SpatialVGAE(nn.Module):

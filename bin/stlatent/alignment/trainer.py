@@ -362,3 +362,13 @@ def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
         trainer.pretrain(settings.epochs, "continued")
     after, encoded = trainer.positions()
     return Alignment(before, after, encoded.spatial_mean.cpu().numpy(), trainer.history)
+
+
+def place(inputs: AlignmentInputs, settings: AlignmentSettings) -> Positions:
+    """Place a tissue in the reference's latent space in half the epochs, without the adversary.
+
+    For inner folds, where the alignment is only asked what it would predict.
+    """
+    trainer = Trainer(inputs, settings)
+    trainer.pretrain(max(settings.pretrain_epochs // 2, 1), "pretrain")
+    return trainer.positions()[0]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.evaluation.folds import Fold, observed_library, require_genes
+from stlatent.imputation.problem import Fold, observed_library, require_genes
 from stlatent.expression import dense
 from stlatent.failures import DataError
 

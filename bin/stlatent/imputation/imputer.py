@@ -1,132 +1,31 @@
-"""The candidates that impute expression, and the scale they are given on."""
+"""The imputer: candidates, their combination, and the scale they are given on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
-from stlatent import expression
-from stlatent.imputation.transfer import transfer, transfer_weights
+from stlatent import slots
+from stlatent.expression import library_size
+from stlatent.imputation.candidates import CANDIDATES, TRANSFER, Candidates
+from stlatent.imputation.predictors import REFERENCE_TARGET
+from stlatent.imputation.problem import observed_library, reference_cells
+from stlatent.imputation.stack import Weights
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
     from stlatent.vae.decoder import LatentDecoder
 
-TARGET_SUM = 1e4
-GENES_PER_BLOCK = 500
-DEFAULT_METHOD = "transfer"
+Array = np.ndarray
 
-
-@dataclass(frozen=True)
-class Scale:
-    """What turns shares of the library into the tissue's own scale.
-
-    Attributes
-    ----------
-    counts
-        Whether the tissue holds counts. Intensities have no library: their imputed values stay on
-        the reference's log-normalised scale.
-    library
-        Expected size of every spot's whole library: the observed total over the share of the
-        library that the measured genes capture.
-    """
-
-    counts: bool
-    library: np.ndarray
-
-    def on_count_scale(self, share: np.ndarray) -> np.ndarray:
-        """Return expected counts (or log-normalised expression) from shares, spots x genes."""
-        if not self.counts:
-            return self.normalised(share)
-        return (share * self.library[:, None]).astype(np.float32)
-
-    def normalised(self, share: np.ndarray) -> np.ndarray:
-        """Return log(1 + 10,000 * share)."""
-        return np.log1p(TARGET_SUM * share).astype(np.float32)
-
-
-@dataclass
-class Imputer:
-    """Everything needed to impute any gene of the reference at any spot.
-
-    Attributes
-    ----------
-    z
-        Aligned latent positions, spots x n_latent.
-    precision
-        Of the latent attention.
-    reference
-        QC'd reference with its latent space.
-    latent
-        Latent positions of its cells.
-    decoder, decoder_genes
-        The frozen VAE decoder and its genes.
-    """
-
-    z: np.ndarray
-    precision: float
-    reference: AnnData
-    latent: np.ndarray
-    decoder: LatentDecoder
-    decoder_genes: list[str]
-
-    @cached_property
-    def weights(self) -> sp.csr_matrix:
-        """Attention weights, spots x cells."""
-        return transfer_weights(self.z, self.latent, self.precision)
-
-    @cached_property
-    def _mean_weights(self) -> sp.csr_matrix:
-        return sp.csr_matrix(self.weights.mean(axis=0))
-
-    @cached_property
-    def _reference_library(self) -> np.ndarray:
-        return expression.library_size(self.reference.X)
-
-    @cached_property
-    def _decoder_position(self) -> dict[str, int]:
-        return {gene: position for position, gene in enumerate(self.decoder_genes)}
-
-    def transfer(self, genes: list[str]) -> np.ndarray:
-        """Return every spot's share of ``genes`` in the library by latent transfer.
-
-        Reference cells are averaged on the log scale, where single deep counts do not dominate,
-        and every gene is scaled back to the mean that averaging the shares themselves gives.
-        """
-        values = expression.dense(self.reference[:, genes].X)
-        shares = values / self._reference_library[:, None].astype(np.float32)
-        transferred = np.expm1(transfer(self.weights, np.log1p(TARGET_SUM * shares)))
-        mean = transfer(self._mean_weights, shares).ravel()
-        found = transferred.mean(0)
-        return (transferred * (mean / np.where(found > 0, found, 1))).astype(np.float32)
-
-    def decode(self, genes: list[str]) -> np.ndarray:
-        """Return the shares of ``genes`` by the VAE's decoder; NaN for genes it does not know."""
-        known = [i for i, gene in enumerate(genes) if gene in self._decoder_position]
-        shares = np.full((len(self.z), len(genes)), np.nan, dtype=np.float32)
-        if known:
-            columns = [self._decoder_position[genes[i]] for i in known]
-            shares[:, known] = self._decoded[:, columns]
-        return shares
-
-    @cached_property
-    def _decoded(self) -> np.ndarray:
-        with torch.no_grad():
-            shares = self.decoder(torch.as_tensor(self.z)).numpy()
-        covered = self.reference[:, self.decoder_genes].X.sum() / self.reference.X.sum()
-        return shares * np.float32(covered)
-
-    @property
-    def methods(self) -> dict[str, Callable[[list[str]], np.ndarray]]:
-        """Candidates by name, the default first."""
-        return {"transfer": self.transfer, "decoder": self.decode}
+GENES_PER_BLOCK = 1000
+STACK, DECODER = "stack", "decoder"
+METHODS = (STACK, DECODER, *CANDIDATES)
 
 
 def gene_blocks(genes: list[str], size: int = GENES_PER_BLOCK) -> Iterator[list[str]]:
@@ -135,24 +34,123 @@ def gene_blocks(genes: list[str], size: int = GENES_PER_BLOCK) -> Iterator[list[
         yield genes[start : start + size]
 
 
-def whole_library(
-    imputer: Imputer, measured_total: np.ndarray, measured: list[str]
-) -> np.ndarray:
-    """Return the expected whole library of every spot.
+@dataclass
+class Imputer:
+    """Imputes any gene of the reference at every spot, by every method.
 
-    Parameters
+    Attributes
     ----------
-    imputer
-        Knows the shares of genes.
-    measured_total
-        Every spot's total over ``measured``.
-    measured
-        Measured genes that are also in the reference.
-
-    Notes
-    -----
-    A panel captures a part of the transcriptome only. The part is estimated once per tissue, as
-    the mean over spots, so that it does not add noise of its own.
+    candidates
+        What is combined.
+    stack
+        Weights of the combination.
+    decoder, decoder_genes
+        The frozen VAE decoder and its genes.
+    seconds
+        Time spent so far, by method.
     """
-    captured = sum(float(imputer.transfer(block).sum(1).mean()) for block in gene_blocks(measured))
-    return measured_total / min(max(captured, 1e-6), 1.0)
+
+    candidates: Candidates
+    stack: Weights
+    decoder: LatentDecoder
+    decoder_genes: list[str]
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METHODS, 0.0))
+
+    @cached_property
+    def counts(self) -> bool:
+        """Whether output is on the count scale: both sides hold counts."""
+        sides = (self.candidates.spatial, self.candidates.reference)
+        return all(slots.facts(side)["counts"] for side in sides)
+
+    @cached_property
+    def mean_share(self) -> dict[str, float]:
+        """Expected share of every gene in the tissue's library, by the mean attention."""
+        reference = self.candidates.reference
+        values = reference.X[reference_cells(reference.n_obs, self.candidates.seed)]
+        attention = np.asarray(self.candidates.weights.mean(axis=0)).ravel()
+        shares = (attention / library_size(values)) @ values
+        return dict(zip(reference.var_names, np.asarray(shares).ravel(), strict=True))
+
+    @cached_property
+    def library(self) -> Array:
+        """Expected whole library of every spot.
+
+        The observed total over the share that the measured genes capture. That share is estimated
+        once per tissue, so that it does not add noise of its own.
+        """
+        spatial, hidden = self.candidates.spatial, set(self.candidates.hidden)
+        measured = [gene for gene in spatial.var_names if gene not in hidden]
+        captured = sum(self.mean_share.get(gene, 0.0) for gene in measured)
+        observed = observed_library(spatial, self.candidates.hidden)
+        return np.asarray(observed) / min(max(captured, 1e-6), 1.0)
+
+    def predict(self, genes: list[str], methods: list[str]) -> dict[str, Array]:
+        """Return predictions on the working scale, spots x genes, by method.
+
+        The decoder gives NaN for genes it does not know.
+        """
+        problem = self.candidates.problem(genes)
+        stacked = self.stack.by_candidate
+        needed = {name for name in methods if name in CANDIDATES}
+        if STACK in methods:
+            needed |= {name for name, weight in stacked.items() if weight > 0}
+        found: dict[str, Array] = {}
+        for name in CANDIDATES:
+            if name in needed:
+                began = time.perf_counter()
+                found[name] = self.candidates.predict(name, problem)
+                self.seconds[name] += time.perf_counter() - began
+        if STACK in methods:
+            parts = [weight * found[name] for name, weight in stacked.items() if weight > 0]
+            found[STACK] = np.sum(parts, axis=0, dtype=np.float32)
+        if DECODER in methods:
+            began = time.perf_counter()
+            found[DECODER] = self._decode(genes)
+            self.seconds[DECODER] += time.perf_counter() - began
+        return {name: found[name] for name in methods}
+
+    def share(self, predicted: Array, genes: list[str]) -> Array:
+        """Return shares of the library from predictions on the working scale.
+
+        Candidates average logarithms, which falls below the logarithm of the average: every gene is
+        scaled to its `mean_share`.
+        """
+        share = np.expm1(np.maximum(predicted, 0))
+        mean = share.mean(0)
+        expected = np.array([self.mean_share[gene] for gene in genes])
+        return (share * (expected / np.where(mean > 0, mean, 1))).astype(np.float32)
+
+    def on_count_scale(self, predicted: Array, genes: list[str]) -> Array:
+        """Return expected counts; without counts the working scale is all there is."""
+        if not self.counts:
+            return predicted.astype(np.float32)
+        return (self.share(predicted, genes) * self.library[:, None]).astype(np.float32)
+
+    def normalised(self, predicted: Array, genes: list[str]) -> Array:
+        """Return log(1 + expected counts per 10,000)."""
+        if not self.counts:
+            return predicted.astype(np.float32)
+        return np.log1p(REFERENCE_TARGET * self.share(predicted, genes)).astype(np.float32)
+
+    def _decode(self, genes: list[str]) -> Array:
+        position = {gene: column for column, gene in enumerate(self.decoder_genes)}
+        known = [i for i, gene in enumerate(genes) if gene in position]
+        predicted = np.full((len(self.candidates.z), len(genes)), np.nan, dtype=np.float32)
+        columns = [position[genes[i]] for i in known]
+        predicted[:, known] = self._decoded[:, columns]
+        return predicted
+
+    @cached_property
+    def _decoded(self) -> Array:
+        with torch.no_grad():
+            shares = self.decoder(torch.as_tensor(self.candidates.z)).numpy()
+        covered = sum(self.mean_share[gene] for gene in self.decoder_genes)
+        return np.log1p(REFERENCE_TARGET * covered * shares).astype(np.float32)
+
+    def total_seconds(self, alignment: float) -> dict[str, float]:
+        """Return seconds by method, the alignment included where a method needs it."""
+        total = {name: self.seconds[name] for name in CANDIDATES}
+        total[STACK] = alignment + sum(total.values())
+        total[TRANSFER] += alignment
+        total[DECODER] = alignment + self.seconds[DECODER]
+        return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +10,21 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
-from stlatent.imputation.imputer import DEFAULT_METHOD, Imputer, Scale, gene_blocks
+from stlatent.imputation.imputer import Imputer, gene_blocks
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 SPOTS_PER_CHUNK = 1000
+GENES_PER_CHUNK = 200
 
 
-def _matrix(group: h5py.Group, name: str, shape: tuple[int, int], block: int) -> h5py.Dataset:
+def _matrix(group: h5py.Group, name: str, shape: tuple[int, int]) -> h5py.Dataset:
     data = group.create_dataset(
         name,
         shape=shape,
         dtype="float32",
-        chunks=(min(SPOTS_PER_CHUNK, shape[0]), min(block, shape[1])),
+        chunks=(min(SPOTS_PER_CHUNK, shape[0]), min(GENES_PER_CHUNK, shape[1])),
         compression="gzip",
         compression_opts=1,
         shuffle=True,
@@ -38,11 +38,12 @@ def write_imputed(
     path: str | Path,
     skeleton: AnnData,
     imputer: Imputer,
-    scale: Scale,
     genes: list[str],
+    default: str,
+    layers: list[str],
     normalised: bool,
-) -> dict[str, float]:
-    """Impute ``genes`` with every method and write them.
+) -> None:
+    """Impute ``genes`` and write them.
 
     Parameters
     ----------
@@ -50,55 +51,60 @@ def write_imputed(
         The h5ad file to write.
     skeleton
         Without ``X``: obs, var (one row per gene), obsm and uns of the output.
-    imputer, scale
-        What predicts, and on which scale.
+    imputer
+        What predicts.
     genes
         Genes to impute, the columns of the output.
+    default
+        The method of ``X``, on the count scale.
+    layers
+        Methods to add as layers, on the count scale.
     normalised
-        Whether to add ``layers['normalised']``.
-
-    Returns
-    -------
-    Seconds spent by each method.
+        Whether to add ``layers['normalised']`` of the default method.
     """
-    seconds = dict.fromkeys(imputer.methods, 0.0)
-    slots.check(skeleton, slots.Contract("IMPUTE", obsm=(slots.SPATIAL,), has_x=False), str(path))
     skeleton.write_h5ad(path, compression="gzip")
     shape = (skeleton.n_obs, len(genes))
+    methods = list(dict.fromkeys([default, *layers]))
     with h5py.File(path, "r+") as file:
         if "X" in file:
             del file["X"]
-        layers = file["layers"]
-        block = next((len(names) for names in gene_blocks(genes)), 1)
+        group = file["layers"]
         targets = {
-            method: _matrix(file, "X", shape, block)
-            if method == DEFAULT_METHOD
-            else _matrix(layers, method, shape, block)
-            for method in imputer.methods
+            name: _matrix(file, "X", shape) if name == default else _matrix(group, name, shape)
+            for name in methods
         }
-        if normalised:
-            targets[slots.NORMALISED] = _matrix(layers, slots.NORMALISED, shape, block)
+        scaled = _matrix(group, slots.NORMALISED, shape) if normalised else None
         start = 0
         for names in gene_blocks(genes):
             columns = slice(start, start + len(names))
             start += len(names)
-            for method, predict in imputer.methods.items():
-                began = time.perf_counter()
-                share = predict(names)
-                seconds[method] += time.perf_counter() - began
-                targets[method][:, columns] = scale.on_count_scale(share)
-                if normalised and method == DEFAULT_METHOD:
-                    targets[slots.NORMALISED][:, columns] = scale.normalised(share)
-    return seconds
+            predicted = imputer.predict(names, methods)
+            for name in methods:
+                targets[name][:, columns] = imputer.on_count_scale(predicted[name], names)
+            if scaled is not None:
+                scaled[:, columns] = imputer.normalised(predicted[default], names)
 
 
-def gene_table(genes: list[str], measured: set[str], decoded: set[str]) -> pd.DataFrame:
-    """Return ``var`` of the output: whether a gene was measured, and the methods that give it."""
+def note(path: str | Path, name: str, value: dict[str, float]) -> None:
+    """Add a dictionary to ``uns['stlatent']`` of a written file."""
+    import anndata
+
+    with h5py.File(path, "r+") as file:
+        group = file[f"uns/{slots.UNS}"]
+        if name in group:
+            del group[name]
+        anndata.io.write_elem(group, name, value)
+
+
+def gene_table(
+    genes: list[str], method: str, measured: set[str], decoded: set[str]
+) -> pd.DataFrame:
+    """Return ``var`` of the output: the method of ``X``, whether a gene was measured or decoded."""
     index = pd.Index(genes, dtype=str)
     return pd.DataFrame(
         {
             "measured": np.array([gene in measured for gene in genes], dtype=bool),
-            "method": DEFAULT_METHOD,
+            "method": method,
             "in_decoder": np.array([gene in decoded for gene in genes], dtype=bool),
         },
         index=index,

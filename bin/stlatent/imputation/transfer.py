@@ -32,9 +32,7 @@ def transfer_weights(
     weights = np.exp(scores)
     weights /= weights.sum(axis=1, keepdims=True)
     pointers = np.arange(0, nearest.size + 1, k)
-    return sp.csr_matrix(
-        (weights.ravel(), nearest.ravel(), pointers), shape=(len(z), len(latent))
-    )
+    return sp.csr_matrix((weights.ravel(), nearest.ravel(), pointers), shape=(len(z), len(latent)))
 
 
 def transfer(weights: sp.csr_matrix, profiles: np.ndarray) -> np.ndarray:

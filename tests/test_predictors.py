@@ -11,9 +11,10 @@ from scipy import sparse
 
 import run_baselines
 from stlatent import slots
-from stlatent.evaluation import baselines, metrics
-from stlatent.evaluation.baselines import Problem
-from stlatent.evaluation.folds import Fold, build_problem, observed_library
+from stlatent.evaluation import metrics
+from stlatent.imputation import predictors
+from stlatent.imputation.predictors import Problem
+from stlatent.imputation.problem import Fold, build_problem, observed_library
 from stlatent.expression import dense
 from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
@@ -105,23 +106,23 @@ def random_problem(n_reference: int = 300) -> Problem:
 
 def test_nystrom_with_all_landmarks_is_exact():
     problem = random_problem()
-    exact = baselines.kernel_ridge(problem)
-    reference, _ = baselines.standardised_panels(problem, 0.0)
-    target, _, _ = baselines._z_scored(problem.reference_target)
-    unit = baselines._unit_rows(reference)
-    landmarks, coefficients = baselines._kernel_coefficients(unit, target, 2.0, 5.0, 299, 0)
-    nearly = baselines._kernel(unit, landmarks, 2.0) @ coefficients
-    landmarks, coefficients = baselines._kernel_coefficients(unit, target, 2.0, 5.0, 300, 0)
+    exact = predictors.kernel_ridge(problem)
+    reference, _ = predictors.standardised_panels(problem, 0.0)
+    target, _, _ = predictors._z_scored(problem.reference_target)
+    unit = predictors._unit_rows(reference)
+    landmarks, coefficients = predictors._kernel_coefficients(unit, target, 2.0, 5.0, 299, 0)
+    nearly = predictors._kernel(unit, landmarks, 2.0) @ coefficients
+    landmarks, coefficients = predictors._kernel_coefficients(unit, target, 2.0, 5.0, 300, 0)
     np.testing.assert_allclose(
-        nearly, baselines._kernel(unit, landmarks, 2.0) @ coefficients, atol=0.05
+        nearly, predictors._kernel(unit, landmarks, 2.0) @ coefficients, atol=0.05
     )
     assert exact.shape == (50, 2)
 
 
 def test_few_landmarks_stay_close():
     problem = random_problem(1000)
-    exact = baselines.kernel_ridge(problem)
-    approximate = baselines.kernel_ridge(problem, max_landmarks=200)
+    exact = predictors.kernel_ridge(problem)
+    approximate = predictors.kernel_ridge(problem, max_landmarks=200)
     assert metrics.pcc(exact, approximate).min() > 0.95
 
 
@@ -129,7 +130,7 @@ def test_knn_reproduces_copies_of_reference_cells():
     problem = random_problem()
     tissue = Problem(problem.reference_panel, problem.reference_target, problem.reference_panel)
     np.testing.assert_allclose(
-        baselines.knn(tissue, n_neighbors=1), problem.reference_target, rtol=1e-5
+        predictors.knn(tissue, n_neighbors=1), problem.reference_target, rtol=1e-5
     )
 
 
@@ -137,26 +138,28 @@ def test_panel_genes_without_signal_are_left_out():
     problem = random_problem()
     panel = problem.reference_panel.copy()
     panel[:, 3] = 1.0
-    reference, tissue = baselines.standardised_panels(
+    reference, tissue = predictors.standardised_panels(
         Problem(panel, problem.reference_target, problem.tissue_panel), 0.3
     )
     assert reference.shape[1] == tissue.shape[1] == 11
 
 
 def test_missing_genes_are_the_data_s_fault(study):
-    fold = Fold("s", "1", ["Nowhere1"], list(study.samples["sample_a"].measured.var_names))
+    panel = list(study.samples["sample_a"].measured.var_names)
     with pytest.raises(DataError, match="Nowhere1"):
         build_problem(
             noted(study.samples["sample_a"].measured, "spatial"),
             noted(study.reference, "reference"),
-            fold,
+            panel,
+            [],
+            ["Nowhere1"],
             0,
         )
 
 
 def test_unknown_method_names_the_allowed(tmp_path):
     with pytest.raises(ValueError, match="null, ridge, kernel_ridge, knn"):
-        baselines.predictor("tangram")
+        predictors.predictor("tangram")
 
 
 def test_command_line(study, tmp_path: Path):

@@ -15,6 +15,7 @@ from scipy.linalg import solve
 from sklearn.linear_model import RidgeCV
 
 from stlatent.expression import standardise
+from stlatent.failures import DataError
 from stlatent.graph import neighbour_mean
 
 Array = np.ndarray
@@ -63,10 +64,21 @@ def standardised_panels(problem: Problem, mixing: float) -> tuple[Array, Array]:
 
     Genes that are constant on either side are left out; a share ``mixing`` of every spot is replaced
     by the mean of its spatial neighbours.
+
+    Raises
+    ------
+    DataError
+        When no gene is left.
     """
     usable = (np.ptp(problem.reference_panel, axis=0) > 0) & (
         np.ptp(problem.tissue_panel, axis=0) > 0
     )
+    if not usable.any():
+        msg = (
+            "no gene of the panel varies both in the tissue and in the reference; "
+            "check that both files hold the values you expect"
+        )
+        raise DataError(msg)
     reference = standardise(problem.reference_panel[:, usable])
     tissue = standardise(problem.tissue_panel[:, usable])
     if problem.nearest is not None and mixing > 0:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
-from stlatent.evaluation.baselines import REFERENCE_TARGET, Problem
 from stlatent.expression import dense, library_size, log_normalise
 from stlatent.failures import DataError
 from stlatent.graph import neighbours
+from stlatent.imputation.predictors import REFERENCE_TARGET, Problem
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,35 +70,69 @@ def spatial_neighbours(spatial: AnnData, n_neighbors: int = N_NEIGHBORS) -> Arra
     return neighbours(np.asarray(spatial.obsm[slots.SPATIAL]), n_neighbors, known)
 
 
-def build_problem(spatial: AnnData, reference: AnnData, fold: Fold, seed: int) -> Problem:
-    """Bring both sides of a fold to the working scale.
+def build_problem(
+    spatial: AnnData,
+    reference: AnnData,
+    panel: list[str],
+    hidden: list[str],
+    targets: list[str],
+    seed: int,
+) -> Problem:
+    """Bring both sides to the working scale.
 
     Counts of the tissue are divided by the library of its visible genes and scaled to the median
     library, those of the reference by their total and scaled to `REFERENCE_TARGET`; both log1p. Beyond
     `MAX_REFERENCE_CELLS` a seeded subset of the reference is used.
 
+    Parameters
+    ----------
+    spatial, reference
+        After QC.
+    panel
+        Genes to predict from.
+    hidden
+        Genes that take no part in the tissue's library.
+    targets
+        Genes to predict, looked up in the reference only.
+    seed
+        Of the subset of cells, and of what predictors sample.
+
     Raises
     ------
     DataError
-        When a gene of the fold is missing.
+        When a gene is missing.
     """
-    require_genes(spatial, fold.panel, "the spatial sample")
-    require_genes(reference, fold.panel + fold.hidden, "the reference")
-    cells = np.arange(reference.n_obs)
-    if len(cells) > MAX_REFERENCE_CELLS:
-        cells = np.sort(
-            np.random.default_rng(seed).choice(cells, MAX_REFERENCE_CELLS, replace=False)
-        )
-    panel = dense(reference[cells, fold.panel].X)
-    target = dense(reference[cells, fold.hidden].X)
-    if slots.facts(reference)["counts"]:
-        totals = library_size(reference.X)[cells]
-        panel = log_normalise(panel, totals, REFERENCE_TARGET)
-        target = log_normalise(target, totals, REFERENCE_TARGET)
-    tissue = dense(spatial[:, fold.panel].X)
-    library = observed_library(spatial, fold.hidden)
+    require_genes(spatial, panel, "the spatial sample")
+    require_genes(reference, [*panel, *targets], "the reference")
+    cells = reference_cells(reference.n_obs, seed)
+    tissue = dense(spatial[:, panel].X)
+    library = observed_library(spatial, hidden)
     if library is not None:
         tissue = log_normalise(
             tissue, np.maximum(library, 1.0), max(float(np.median(library)), 1.0)
         )
-    return Problem(panel, target, tissue, spatial_neighbours(spatial), library is not None, seed)
+    return Problem(
+        reference_expression(reference, cells, panel),
+        reference_expression(reference, cells, targets),
+        tissue,
+        spatial_neighbours(spatial),
+        library is not None,
+        seed,
+    )
+
+
+def reference_cells(n_cells: int, seed: int) -> Array:
+    """Return the positions of the reference cells that are used: all, or a seeded subset."""
+    cells = np.arange(n_cells)
+    if n_cells <= MAX_REFERENCE_CELLS:
+        return cells
+    chosen = np.random.default_rng(seed).choice(cells, MAX_REFERENCE_CELLS, replace=False)
+    return np.sort(chosen)
+
+
+def reference_expression(reference: AnnData, cells: Array, genes: list[str]) -> Array:
+    """Return expression of reference cells on the working scale, cells x genes."""
+    values = dense(reference[cells, genes].X)
+    if not slots.facts(reference)["counts"]:
+        return values
+    return log_normalise(values, library_size(reference.X[cells]), REFERENCE_TARGET)

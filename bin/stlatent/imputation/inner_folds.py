@@ -1,0 +1,116 @@
+"""Inner folds over the panel: what the candidates predict when some of it is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stlatent import slots
+from stlatent.expression import dense, log_normalise
+from stlatent.imputation.candidates import CANDIDATES, Candidates, in_reference_units
+from stlatent.imputation.problem import observed_library
+from stlatent.imputation.stack import Weights, equal_weights, learn_weights
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = np.ndarray
+
+MIN_PANEL = 9
+
+
+@dataclass(frozen=True)
+class InnerFold:
+    """Positions of an alignment that did not see some genes of the panel."""
+
+    hidden: list[str]
+    z: Array
+    precision: float
+
+
+def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
+    """Cut the panel into random parts to hide; none when it is too small to spare them."""
+    if n_folds < 2 or len(panel) < MIN_PANEL:
+        return []
+    shuffled = np.random.default_rng(seed).permutation(np.array(panel, dtype=object))
+    return [part.tolist() for part in np.array_split(shuffled, n_folds)]
+
+
+def store(adata: AnnData, folds: list[InnerFold]) -> None:
+    """Put inner folds into an output of ALIGN."""
+    for number, fold in enumerate(folds):
+        adata.obsm[_slot(number)] = fold.z
+    noted = {
+        str(number): {"hidden": fold.hidden, "precision": fold.precision}
+        for number, fold in enumerate(folds)
+    }
+    slots.note(adata, inner_folds=noted or None)
+
+
+def load(adata: AnnData) -> list[InnerFold]:
+    """Read what `store` put."""
+    noted = slots.facts(adata).get("inner_folds", {})
+    return [
+        InnerFold(
+            hidden=[str(gene) for gene in noted[number]["hidden"]],
+            z=np.asarray(adata.obsm[_slot(int(number))], dtype=np.float32),
+            precision=float(noted[number]["precision"]),
+        )
+        for number in sorted(noted)
+    ]
+
+
+def _slot(number: int) -> str:
+    return f"X_inner_{number}"
+
+
+def without_inner(slot_names: list[str]) -> list[str]:
+    """Return the slots that are not of inner folds."""
+    return [name for name in slot_names if not name.startswith(_slot(0)[:-1])]
+
+
+def measured_values(spatial: AnnData, genes: list[str], hidden: list[str]) -> Array:
+    """Return measured values on the working scale, normalised by the genes not ``hidden``."""
+    values = dense(spatial[:, genes].X)
+    library = observed_library(spatial, hidden)
+    if library is None:
+        return values
+    return log_normalise(values, np.maximum(library, 1), max(float(np.median(library)), 1))
+
+
+def stack_weights(
+    folds: list[InnerFold],
+    panel: list[str],
+    hidden: list[str],
+    see: Callable[[list[str], list[str], InnerFold], Candidates],
+) -> Weights:
+    """Learn the stack's weights from inner folds, or take equal ones without any.
+
+    Parameters
+    ----------
+    folds
+        Inner folds of the panel.
+    panel, hidden
+        Of the outer fold.
+    see
+        (panel, hidden, inner fold) -> the candidates that see no more than that panel.
+    """
+    if not folds:
+        return equal_weights(list(CANDIDATES))
+    predicted: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
+    measured = []
+    for fold in folds:
+        away = set(fold.hidden)
+        candidates = see(
+            [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold
+        )
+        problem = candidates.problem(fold.hidden)
+        for name in CANDIDATES:
+            values = candidates.predict(name, problem)
+            predicted[name].append(in_reference_units(values, problem))
+        measured.append(measured_values(candidates.spatial, fold.hidden, candidates.hidden))
+    joined = {name: np.concatenate(parts, axis=1) for name, parts in predicted.items()}
+    return learn_weights(joined, np.concatenate(measured, axis=1))
