@@ -149,9 +149,7 @@ def test_same_seed_gives_identical_latents_and_another_does_not(inputs: Alignmen
 
 def test_batches_with_halos_encode_like_the_whole_graph(inputs: AlignmentInputs) -> None:
     model = SpatialVGAE(inputs.tissue.shape[1], 6).eval()
-    part = graph.batch(
-        graph.blocks(inputs.coordinates, 64)[1], inputs.graph, inputs.operator
-    )
+    part = graph.batch(graph.blocks(inputs.coordinates, 64)[1], inputs.graph, inputs.operator)
 
     def encode(nodes: np.ndarray, operator: object) -> torch.Tensor:
         dense = torch.as_tensor(operator.toarray())  # type: ignore[attr-defined]

@@ -170,7 +170,7 @@ def test_constant_predictions_get_equal_weights() -> None:
 def test_panel_is_split_into_parts_unless_it_is_too_small() -> None:
     panel = [f"g{i}" for i in range(20)]
     parts = split_panel(panel, 3, seed=0)
-    assert sorted(sum(parts, [])) == sorted(panel)
+    assert sorted(gene for part in parts for gene in part) == sorted(panel)
     assert len(parts) == 3
     assert split_panel(panel[:8], 3, seed=0) == split_panel(panel, 0, seed=0) == []
 

@@ -12,11 +12,11 @@ from scipy import sparse
 import run_baselines
 from stlatent import slots
 from stlatent.evaluation import metrics
+from stlatent.expression import dense
+from stlatent.failures import DataError
 from stlatent.imputation import predictors
 from stlatent.imputation.predictors import Problem
 from stlatent.imputation.problem import Fold, build_problem, observed_library
-from stlatent.expression import dense
-from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
 
 METHODS = ["null", "ridge", "kernel_ridge", "knn"]
@@ -37,7 +37,7 @@ def fold_of(study: Study, sample: str, n_hidden: int = 40) -> Fold:
     """Hide every other gene with marker or gradient structure, up to ``n_hidden``."""
     names = list(study.samples[sample].measured.var_names)
     structured = study.genes.loc[names, "structure"].isin(["marker", "gradient", "lineage"])
-    hidden = [name for name in np.array(names)[structured][::2]][:n_hidden]
+    hidden = np.array(names)[structured][::2][:n_hidden].tolist()
     return Fold("s", "1", hidden, [name for name in names if name not in set(hidden)])
 
 

@@ -8,12 +8,12 @@ import scipy.sparse as sp
 CLIP = 5.0
 
 
-def dense(matrix: sp.spmatrix | np.ndarray) -> np.ndarray:
+def dense(matrix: sp.csr_matrix | np.ndarray) -> np.ndarray:
     """Return ``matrix`` as a float32 array."""
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float32)
 
 
-def library_size(matrix: sp.spmatrix | np.ndarray) -> np.ndarray:
+def library_size(matrix: sp.csr_matrix | np.ndarray) -> np.ndarray:
     """Return every observation's total, at least 1, as an n vector."""
     return np.maximum(np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel(), 1)
 

@@ -32,7 +32,7 @@ def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = No
         if reach == 0:
             continue
         _, nearest = cKDTree(coordinates[members]).query(coordinates[members], k=reach + 1)
-        found[members, :reach] = members[_without_self(nearest)]
+        found[members, :reach] = members[_without_self(np.asarray(nearest))]
     return found
 
 

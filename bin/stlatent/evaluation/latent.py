@@ -184,7 +184,7 @@ def lisi(
 def clisi(
     space: Array, membership: Array, n_queries: int | None = None, n_neighbors: int = LISI_NEIGHBORS
 ) -> float:
-    """cLISI scaled as in scib: (L - median LISI) / (L - 1), 1 where neighbours share their label.
+    """CLISI scaled as in scib: (L - median LISI) / (L - 1), 1 where neighbours share their label.
 
     A single label gives 1.
     """

@@ -10,9 +10,9 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.imputation.problem import Fold, observed_library, require_genes
 from stlatent.expression import dense
 from stlatent.failures import DataError
+from stlatent.imputation.problem import Fold, observed_library, require_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -102,7 +102,7 @@ class Imputer:
                 self.seconds[name] += time.perf_counter() - began
         if STACK in methods:
             parts = [weight * found[name] for name, weight in stacked.items() if weight > 0]
-            found[STACK] = np.sum(parts, axis=0, dtype=np.float32)
+            found[STACK] = np.asarray(np.sum(parts, axis=0, dtype=np.float32))
         if DECODER in methods:
             began = time.perf_counter()
             found[DECODER] = self._decode(genes)

@@ -26,7 +26,8 @@ def transfer_weights(
         Cells per spot; all when the reference has fewer.
     """
     k = min(k, len(latent))
-    distances, nearest = cKDTree(latent).query(z, k=np.arange(1, k + 1))
+    found = cKDTree(latent).query(z, k=np.arange(1, k + 1))
+    distances, nearest = np.asarray(found[0]), np.asarray(found[1])
     # The nearest cell's distance is taken off so that the largest exponent is 0.
     scores = -precision * (distances**2 - distances[:, :1] ** 2)
     weights = np.exp(scores)

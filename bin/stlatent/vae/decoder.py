@@ -21,6 +21,11 @@ class LatentDecoder(nn.Module):
         n_genes.
     """
 
+    hidden_weight: torch.Tensor
+    hidden_bias: torch.Tensor
+    output_weight: torch.Tensor
+    output_bias: torch.Tensor
+
     def __init__(
         self,
         hidden_weight: torch.Tensor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,12 +16,11 @@ from stlatent.vae.interface import TrainedVAE, VAESettings
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-    from torch import nn
 
 PATIENCE = 20
 
 
-def export_decoder(module: nn.Module, n_batches: int) -> LatentDecoder:
+def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
     """Fold scVI's decoder (linear, batch norm, ReLU, linear, softmax) into a `LatentDecoder`.
 
     Parameters
