@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.imputation.problem import read_fold
 from stlatent.evaluation.report_card import evaluate, labels_of
+from stlatent.imputation.problem import read_fold
 
 
 @click.command(help=__doc__)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+
 from stlatent import samplesheet
 
 SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"

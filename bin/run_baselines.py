@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from stlatent import failures, slots
+from stlatent.expression import dense
 from stlatent.imputation.predictors import expected_total, predictor, to_counts, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, observed_library, read_fold
-from stlatent.expression import dense
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -11,8 +11,8 @@ import pandas as pd
 
 from stlatent import failures, slots
 from stlatent.evaluation import metrics
-from stlatent.imputation.problem import read_fold, spatial_neighbours
 from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file
+from stlatent.imputation.problem import read_fold, spatial_neighbours
 
 
 @click.command()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+
 from stlatent import failures, genes, slots
 
 
