@@ -9,6 +9,7 @@ from stlatent.report.inputs import Run
 
 OURS = "stlatent"
 NULL = "null"
+CORRELATIONS = ("pcc", "pcc_normalised", "spearman")
 MEASURES = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 BELIEVABLE = 0.3
 
@@ -18,9 +19,22 @@ def is_ours(method: str) -> bool:
     return method == OURS or method.startswith(f"{OURS}_")
 
 
+def without_gaps(scores: pd.DataFrame) -> pd.DataFrame:
+    """Count a flat prediction, which has no correlation, as one of 0.
+
+    Otherwise a method would be judged by the genes that suit it. A gene without a value of any
+    method (nothing measured) keeps its gap.
+    """
+    filled = scores.copy()
+    for measure in CORRELATIONS:
+        known = scores.groupby(["sample", "gene"])[measure].transform("count") > 0
+        filled[measure] = scores[measure].mask(scores[measure].isna() & known, 0.0)
+    return filled
+
+
 def sample_medians(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the median of every measure over genes, indexed by (sample, method)."""
-    return scores.groupby(["sample", "method"])[list(MEASURES)].median()
+    return without_gaps(scores).groupby(["sample", "method"])[list(MEASURES)].median()
 
 
 def methods_in_order(scores: pd.DataFrame) -> list[str]:

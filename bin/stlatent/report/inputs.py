@@ -53,6 +53,8 @@ class Run:
         Alignment histories by (sample, arm, fold).
     evaluations
         Latent-space evaluations by (sample, arm).
+    imputations
+        What the imputer chose, by (sample, arm, fold).
     maps
         Held-out maps by sample, of the arm on show.
     scores
@@ -65,6 +67,7 @@ class Run:
     vae: dict[str, Json] = field(default_factory=dict)
     alignments: dict[tuple[str, str, str], Json] = field(default_factory=dict)
     evaluations: dict[tuple[str, str], Json] = field(default_factory=dict)
+    imputations: dict[tuple[str, str, str], Json] = field(default_factory=dict)
     maps: dict[str, Json] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=lambda: empty_scores())
     parameters: Json = field(default_factory=dict)
@@ -190,6 +193,10 @@ def _add(run: Run, maps: dict[tuple[str, str], Json], path: Path) -> None:
     elif name.endswith(".evaluation.json"):
         content = _read(path)
         run.evaluations[content["sample"], content.get("arm", DEFAULT_ARM)] = content
+    elif name.endswith(".imputation.json"):
+        content = _read(path)
+        arm, fold = content.get("arm", DEFAULT_ARM), str(content.get("fold", FULL_FIT))
+        run.imputations[content["sample"], arm, fold] = content
     elif name.endswith(".maps.json"):
         content = _read(path)
         maps[content["sample"], content.get("arm", DEFAULT_ARM)] = content

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stlatent.report.accuracy_summary import is_ours
 from stlatent.report.inputs import FULL_FIT, Json, Run
 
 SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
@@ -38,8 +39,8 @@ def outcomes(run: Run) -> dict[str, Outcome]:
 def outcome(run: Run, sample: str) -> Outcome:
     """Return how ``sample`` ended.
 
-    A sample finished when its full fit left every summary. A failure of a fold alone leaves the
-    imputed genes usable and only takes away the held-out accuracy: that is a warning.
+    A sample finished when its full fit left every summary. A fold that failed, or died without a
+    word, leaves the imputed genes usable and only takes away held-out accuracy: that is a warning.
     """
     own = [
         failure for failure in run.failures if failure["id"] == sample and _is(failure, "sample")
@@ -53,13 +54,14 @@ def outcome(run: Run, sample: str) -> Outcome:
         if cause:
             return Outcome(sample, "failed", cause["step"], cause["reason"])
         return Outcome(sample, "failed", missing, SILENT)
+    asked = _folds_asked(run)
+    gaps = _unscored(run, sample, asked) if asked else ""
     if own:
         reason = f"the held-out accuracy is incomplete: {own[0]['reason']}"
-        return Outcome(sample, "warning", own[0]["step"], reason)
-    if run.arm_scores["sample"].eq(sample).any() or not _folds_expected(run):
-        return Outcome(sample, "finished")
-    reason = f"no held-out accuracy for this sample; {SILENT}"
-    return Outcome(sample, "warning", "SCORE", reason)
+        return Outcome(sample, "warning", own[0]["step"], f"{reason}{gaps and f' ({gaps})'}")
+    if gaps:
+        return Outcome(sample, "warning", "SCORE", f"{gaps}; {SILENT}")
+    return Outcome(sample, "finished")
 
 
 def _is(failure: Json, kind: str) -> bool:
@@ -86,13 +88,35 @@ def _first_missing(run: Run, sample: str) -> str | None:
     if run.alignment(sample) is None:
         trained = reference is None or reference in run.vae
         return "ALIGN" if trained else "TRAIN_VAE"
+    # Only a run whose imputer leaves a summary can tell that one is missing.
+    known = any(fold == FULL_FIT for _, _, fold in run.imputations)
+    if known and (sample, run.arm, FULL_FIT) not in run.imputations:
+        return "IMPUTE"
     if run.evaluation(sample) is None:
         return "EVALUATE"
     return None
 
 
-def _folds_expected(run: Run) -> bool:
+def _folds_asked(run: Run) -> int:
     try:
-        return int(run.parameters.get("n_folds", 1)) > 0
+        return int(run.parameters.get("n_folds", 1))
     except (TypeError, ValueError):
-        return True
+        return 1
+
+
+def _unscored(run: Run, sample: str, asked: int) -> str:
+    """Return which folds are missing from the scores, or nothing.
+
+    There are never more folds than genes to hide. The baselines may lack folds that stlatent has.
+    """
+    scores = run.arm_scores[run.arm_scores["sample"] == sample]
+    if scores.empty:
+        return "no held-out accuracy for this sample"
+    folds = min(asked, scores["gene"].nunique())
+    by_method = scores.groupby("method")["fold"].nunique()
+    ours = by_method[[is_ours(method) for method in by_method.index]]
+    scored = int(ours.max()) if len(ours) else 0
+    if scored < folds:
+        return f"{scored} of {folds} folds scored"
+    short = [f"{m} {n}" for m, n in by_method.items() if n < folds and not is_ours(str(m))]
+    return f"folds scored of {folds}: {', '.join(short)}" if short else ""
