@@ -16,12 +16,20 @@ FACT_NAMES = {
     "command_line": "Command line",
 }
 
+NO_PARAMETERS = ("help",)
+CHECKSUM_SHOWN = 12
+
+READ_OUT = """The genes of the reference are then read out at every location, from the nearest
+reference cells or by the VAE's decoder."""
+STACK = """The genes of the reference are then predicted at every location by several candidates,
+among them the nearest reference cells in that space, and combined: the weight of each is learned
+from measured genes that are hidden from it for the purpose."""
+
 METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from
 the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
 location and its neighbours in the tissue, is trained to place the locations in that same space; a
 discriminator, trained first to tell the two apart, then pushes the encoder until it no longer can.
-The genes that tissue and reference share anchor the alignment. The genes of the reference are then
-read out at every location, from the nearest reference cells or by the VAE's decoder.</p>
+The genes that tissue and reference share anchor the alignment. {imputer}</p>
 <p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
 after quality control, gene selection included. stlatent and the baselines see the same genes and
 the same folds.</p>
@@ -40,15 +48,23 @@ adversarial alignment of a graph autoencoder to a frozen VAE
 
 def sections(run: Run) -> list[Fragment]:
     """Return the chapter."""
-    fragments = [text_section(ABOUT, "about_method", "How it works", METHOD)]
-    facts = [(FACT_NAMES.get(name, name.replace("_", " ").capitalize()), found)
-             for name, found in run.facts.items()]  # fmt: skip
+    method = METHOD.replace("{imputer}", STACK if run.imputations else READ_OUT)
+    fragments = [text_section(ABOUT, "about_method", "How it works", method)]
+    facts = [fact(name, found) for name, found in run.facts.items()]
     if facts:
         fragments.append(text_section(ABOUT, "about_run", "Run", _pairs(facts)))
     if run.parameters:
-        pairs = sorted(run.parameters.items())
-        fragments.append(text_section(ABOUT, "about_parameters", "Parameters", _pairs(pairs)))
+        pairs = sorted(pair for pair in run.parameters.items() if pair[0] not in NO_PARAMETERS)
+        half = (len(pairs) + 1) // 2
+        body = f'<div class="stl-columns">{_pairs(pairs[:half])}{_pairs(pairs[half:])}</div>'
+        fragments.append(text_section(ABOUT, "about_parameters", "Parameters", body))
     return fragments
+
+
+def fact(name: str, found: Any) -> tuple[str, Any]:
+    """Return a fact of the run under a readable name; a checksum by its beginning."""
+    title = FACT_NAMES.get(name, name.replace("_", " ").capitalize())
+    return title, str(found)[:CHECKSUM_SHOWN] if name == "code_fingerprint" else found
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from stlatent.report import candidates
 from stlatent.report.accuracy_summary import (
     BELIEVABLE,
     MEASURES,
@@ -12,9 +13,9 @@ from stlatent.report.accuracy_summary import (
     baselines,
     best_baseline,
     compared_methods,
-    methods_in_order,
     sample_medians,
     value,
+    without_gaps,
 )
 from stlatent.report.content import (
     ACCURACY,
@@ -27,6 +28,7 @@ from stlatent.report.content import (
     number,
     score,
     series_style,
+    signed,
     table,
     text_section,
 )
@@ -36,6 +38,10 @@ GENES_SHOWN = 8
 SAMPLES_WITH_ALL_BARS = 12
 BEST = "best baseline"
 CURVE_STEPS = 61
+NOTES = {
+    "normalised": "The null has no bar where its PCC is 0, as it must be for counts.",
+    "raw": "Intensities have no depth: for them both plots show the same.",
+}
 VIEWS = (("pcc_normalised", "normalised", "Normalised"), ("pcc", "raw", "Raw counts"))
 
 EXPLAINED = """<div class="stl-prose"><p>Measured genes were hidden from the whole method, in
@@ -61,7 +67,8 @@ METHOD_HEADERS: Headers = {
         0,
         suffix=" %",
     ),
-    "seconds": number("Seconds", "Median time for one fold of one sample", 1),
+    "genes": number("Genes", "Held-out genes scored, all samples together", 0),
+    "seconds": number("Time", "Median time for one fold of one sample", 2, suffix=" s"),
 }
 
 
@@ -74,6 +81,7 @@ def sections(run: Run) -> list[Fragment]:
     fragments += [bars(run, *view) for view in VIEWS]
     fragments += [curve(scores, *view) for view in VIEWS]
     fragments += method_table(scores)
+    fragments += candidates.sections(run)
     fragments += gene_lists(run)
     return fragments + arm_table(run)
 
@@ -113,14 +121,15 @@ def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
             "height": 160 + 14 * len(data) * (len(methods) + 1),
         },
     }
-    text = f"Median PCC of held-out genes, one bar a method ({label.lower()})."
+    text = f"Median PCC of held-out genes, one bar a method ({label.lower()}). {NOTES[suffix]}"
     name = f"Per sample: {label.lower()}"
     return Fragment(ACCURACY, f"accuracy_{suffix}", name, text, "bargraph", data, options)
 
 
 def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragment:
     """Return, for each method, the share of genes above every PCC, pooled over samples."""
-    methods = compared_methods(scores)
+    methods, scores = compared_methods(scores), without_gaps(scores)
+    genes = scores[["sample", "gene"]].drop_duplicates()
     steps = np.linspace(-0.2, 1.0, CURVE_STEPS)
     data = {}
     for method in methods:
@@ -148,8 +157,8 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragme
         }
     }
     text = (
-        "How many of the held-out genes each method predicts at least this well, all samples "
-        f"pooled: higher is better. The dotted line is {BELIEVABLE}."
+        f"How many of the {len(genes):,} held-out genes each method predicts at least this well, "
+        f"all samples pooled: higher is better. The dotted line is {BELIEVABLE}."
     )
     name = f"Share of genes: {label.lower()}"
     identifier = f"accuracy_curve_{suffix}"
@@ -158,7 +167,8 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragme
 
 def method_table(scores: pd.DataFrame) -> list[Fragment]:
     """Return every measure of every method."""
-    rows = {m: measures(scores[scores["method"] == m]) for m in methods_in_order(scores)}
+    scores = without_gaps(scores)
+    rows = {m: measures(scores[scores["method"] == m]) for m in compared_methods(scores)}
     text = (
         "Medians over samples of the medians over genes. Every value of every gene is in "
         "<code>evaluation/scores.csv</code>."
@@ -171,6 +181,7 @@ def measures(scores: pd.DataFrame) -> dict[str, float]:
     medians = scores.groupby("sample")[list(MEASURES)].median().median().to_dict()
     return {
         **{str(measure): float(found) for measure, found in medians.items()},
+        "genes": len(scores),
         "believable": 100 * float((scores["pcc_normalised"] > BELIEVABLE).mean()),
         "seconds": float(scores["seconds"].median()),
     }
@@ -181,15 +192,18 @@ def gene_lists(run: Run) -> list[Fragment]:
     ours = run.arm_scores[run.arm_scores["method"] == OURS]
     rows = []
     for sample in run.samples:
-        genes = ours[ours["sample"] == sample].dropna(subset=["pcc_normalised"])
+        genes = without_gaps(ours[ours["sample"] == sample]).dropna(subset=["pcc_normalised"])
         ranked = genes.sort_values(["pcc_normalised", "gene"], ascending=[False, True])
         shown = min(GENES_SHOWN, len(ranked) // 2)
         if shown:
             best, worst = ranked.head(shown), ranked.tail(shown)[::-1]
-            rows.append((f"<b>{escape(sample)}</b>", _named(best), _named(worst)))
+            above = int((genes["pcc_normalised"] > BELIEVABLE).sum())
+            count = f"{above} of {len(genes)}"
+            rows.append((f"<b>{escape(sample)}</b>", count, _named(best), _named(worst)))
     if not rows:
         return []
-    listed = html_table(("Sample", "Best predicted", "Worst predicted"), rows)
+    header = ("Sample", f"Above {BELIEVABLE}", "Best predicted", "Worst predicted")
+    listed = html_table(header, rows, "stl-narrow stl-genes")
     body = f'<div class="stl-scroll">{listed}</div>'
     text = (
         f"<p>The {GENES_SHOWN} best and the {GENES_SHOWN} worst held-out genes of stlatent, with "
@@ -201,14 +215,14 @@ def gene_lists(run: Run) -> list[Fragment]:
 
 def _named(genes: pd.DataFrame) -> str:
     pairs = zip(genes["gene"], genes["pcc_normalised"], strict=True)
-    return ", ".join(f"<em>{escape(gene)}</em>&nbsp;{pcc:.2f}" for gene, pcc in pairs)
+    return ", ".join(f"<em>{escape(gene)}</em>&nbsp;{signed(pcc)}" for gene, pcc in pairs)
 
 
 def arm_table(run: Run) -> list[Fragment]:
     """Return the comparison of arms, for studies."""
     if len(run.arms) < 2:
         return []
-    ours = run.scores[run.scores["method"] == OURS]
+    ours = without_gaps(run.scores[run.scores["method"] == OURS])
     rows = {arm: measures(ours[ours["arm"] == arm]) for arm in run.arms}
     text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
     return table(ACCURACY, "accuracy_arms", "Arms compared", text, rows, METHOD_HEADERS, "Arm")

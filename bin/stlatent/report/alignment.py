@@ -9,14 +9,19 @@ from stlatent.report.health import KNN
 from stlatent.report.inputs import Json, Run
 
 SPACES = {"X_vae": "VAE", "pca": "PCA"}
+LOW_IS_GOOD = {"scale": "Oranges", "min": 0.5}
 NEIGHBOURS = ("5", "15", "30")
 
 MIXING: Headers = {
     "auroc_before": score(
-        "AUROC before", "A fresh classifier of tissue against reference, before alignment"
+        "AUROC before",
+        "A fresh classifier of tissue against reference, before alignment",
+        **LOW_IS_GOOD,
     ),
     "auroc_after": score(
-        "AUROC after", "The same after alignment: 0.5 is perfectly mixed, 1 is fully apart"
+        "AUROC after",
+        "The same after alignment: 0.5 is perfectly mixed, 1 is fully apart",
+        **LOW_IS_GOOD,
     ),
     "clisi_before": score("cLISI before", "Neighbours of one type, before alignment: 1 is pure"),
     "clisi_after": score("cLISI after", "Should not drop: a drop means that types were mixed up"),
@@ -41,8 +46,9 @@ def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
         for sample, e in evaluations.items()
     }
     text = (
-        "Good alignment: the AUROC falls towards 0.5 while cLISI and purity stay. An AUROC that "
-        "falls together with cLISI means over-mixing: cells were forced onto the wrong types."
+        "Good alignment: the AUROC (orange: low is good) falls towards 0.5 while cLISI and purity "
+        "(blue: high is good) stay. An AUROC that falls together with cLISI means over-mixing: "
+        "cells were forced onto the wrong types. Empty cells: the reference has no cell labels."
     )
     return table(ALIGNMENT, "alignment_mixing", "Tissue against reference", text, rows, MIXING)
 

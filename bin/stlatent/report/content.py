@@ -186,18 +186,27 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
 
 def series_style(names: Sequence[str]) -> dict[str, Any]:
     """Return the options of a line plot with one line a name: colours, and a legend if short."""
-    colours = {name: SERIES_COLOURS[i % len(SERIES_COLOURS)] for i, name in enumerate(names)}
     return {
-        "colors": colours,
+        "colors": series_colours(names),
         "showlegend": len(names) <= MAX_LEGEND,
         "series_label": False,
         "style": "lines",
     }
 
 
+def series_colours(names: Iterable[str]) -> dict[str, str]:
+    """Return one colour a name, by its place."""
+    return {name: SERIES_COLOURS[i % len(SERIES_COLOURS)] for i, name in enumerate(names)}
+
+
 def escape(value: Any) -> str:
     """Return ``value`` as text that is safe inside HTML."""
     return html.escape(str(value))
+
+
+def signed(found: float) -> str:
+    """Return two decimals with a true minus sign, and no minus before a zero."""
+    return f"{round(found, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def badge(status: str) -> str:

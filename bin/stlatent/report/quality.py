@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.content import QUALITY, Fragment, Headers, number, series_style, table
+from stlatent.report.content import (
+    QUALITY,
+    Fragment,
+    Headers,
+    number,
+    series_colours,
+    series_style,
+    table,
+    words,
+)
 from stlatent.report.inputs import Json, Run
 
 REASONS = {
@@ -22,6 +31,7 @@ HEADERS: Headers = {
     "after": number("After", "Spots or cells kept", 0),
     "genes_before": number("Genes before", "Genes in the input", 0),
     "genes_after": number("Genes after", "Genes kept", 0),
+    "unit": words("Values", "Counts of molecules, or intensities, which are not normalised"),
     "counts": number("Median counts", "Molecules per kept spot or cell", 0),
     "genes": number("Median genes", "Genes detected per kept spot or cell", 0),
     "mito": number("Mito", "Median share of mitochondrial counts after filtering", 1, suffix=" %"),
@@ -40,15 +50,19 @@ def sections(run: Run) -> list[Fragment]:
     text = "Samples first, then the single-cell references they were imputed from."
     return [
         *table(QUALITY, "quality_table", "Before and after", text, rows, HEADERS, "Input"),
-        removed(summaries),
-        *histograms(summaries),
+        *removed(summaries),
+        *histograms(summaries, colours(run)),
     ]
 
 
 def label(name: str, summary: Json) -> str:
     """Return the name of an input; references are marked as such where the name does not tell."""
-    is_reference = summary.get("kind") == "reference"
-    return f"{name} (reference)" if is_reference and "reference" not in name else name
+    return f"{name} (reference)" if is_reference(summary) and "reference" not in name else name
+
+
+def is_reference(summary: Json) -> bool:
+    """Tell a reference from a sample."""
+    return bool(summary.get("kind") == "reference")
 
 
 def row(summary: Json) -> dict[str, Any]:
@@ -59,15 +73,21 @@ def row(summary: Json) -> dict[str, Any]:
         "after": after["observations"],
         "genes_before": before["genes"],
         "genes_after": after["genes"],
-        "counts": after.get("median_counts"),
-        "genes": after.get("median_genes"),
+        "unit": "counts" if is_counts(summary) else "intensities",
+        "counts": after.get("median_counts") if is_counts(summary) else None,
+        "genes": after.get("median_genes") if is_counts(summary) else None,
         "mito": after.get("median_mito_percent"),
-        "median_counts_before": before.get("median_counts"),
+        "median_counts_before": before.get("median_counts") if is_counts(summary) else None,
     }
 
 
-def removed(summaries: dict[str, Json]) -> Fragment:
-    """Return bars of kept and removed locations, by reason.
+def is_counts(summary: Json) -> bool:
+    """Tell counts of molecules from intensities, which have neither depth nor zeros to count."""
+    return bool(summary.get("counts", True))
+
+
+def removed(summaries: dict[str, Json]) -> list[Fragment]:
+    """Return bars of kept and removed locations, by reason, of the inputs that lost any.
 
     One location can fall to several reasons; each is counted under the first of them so that the
     bar adds up to the input.
@@ -75,6 +95,8 @@ def removed(summaries: dict[str, Json]) -> Fragment:
     data: dict[str, dict[str, int]] = {}
     for name, summary in summaries.items():
         left = summary["before"]["observations"] - summary["after"]["observations"]
+        if left <= 0:
+            continue
         bar = {"kept": summary["after"]["observations"]}
         for reason, count in summary.get("removed", {}).get("observations", {}).items():
             bar[reason] = min(int(count), left)
@@ -82,7 +104,10 @@ def removed(summaries: dict[str, Json]) -> Fragment:
         if left > 0:
             bar["other"] = left
         data[label(name, summary)] = bar
-    reasons = list(dict.fromkeys(reason for bar in data.values() for reason in bar))
+    if not data:
+        return []
+    # A reason that took nothing anywhere has no place in the legend.
+    reasons = list(dict.fromkeys(r for bar in data.values() for r, count in bar.items() if count))
     options = {
         "categories": _categories(reasons),
         "pconfig": {
@@ -92,12 +117,14 @@ def removed(summaries: dict[str, Json]) -> Fragment:
             "cpswitch_c_active": False,
             "series_label": False,
             "sort_samples": False,
+            "height": 180 + 30 * len(data),
         },
     }
-    text = "What happened to every spot or cell of the input; a location counts once."
-    return Fragment(
-        QUALITY, "quality_removed", "Removed, by reason", text, "bargraph", data, options
-    )
+    whole = len(summaries) - len(data)
+    kept = f" {whole} of {len(summaries)} inputs lost nothing and are not drawn." if whole else ""
+    text = f"What happened to every spot or cell of the input; a location counts once.{kept}"
+    name = "Removed, by reason"
+    return [Fragment(QUALITY, "quality_removed", name, text, "bargraph", data, options)]
 
 
 def _categories(reasons: list[str]) -> dict[str, dict[str, str]]:
@@ -108,14 +135,24 @@ def _categories(reasons: list[str]) -> dict[str, dict[str, str]]:
     return {r: {"name": known[r][0], "color": known[r][1]} for r in reasons}
 
 
-def histograms(summaries: dict[str, Json]) -> list[Fragment]:
+def colours(run: Run) -> dict[str, str]:
+    """Return the colour of every input: a sample as in all plots, references in order of use."""
+    references = dict.fromkeys(reference for reference in run.references.values() if reference)
+    others = [name for name in run.quality if name not in run.references]
+    order = sorted(
+        others, key=lambda name: list(references).index(name) if name in references else 0
+    )
+    return {**series_colours(order), **series_colours(run.samples)}
+
+
+def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Fragment]:
     """Return the distributions of counts and genes per location, in percent of locations."""
     views, titles = [], []
     for key, title in (("counts", "Counts"), ("genes", "Genes")):
         lines = {
             label(name, summary): as_percent(summary["histograms"][key])
             for name, summary in summaries.items()
-            if summary.get("histograms", {}).get(key)
+            if summary.get("histograms", {}).get(key) and is_counts(summary)
         }
         if lines:
             views.append(lines)
@@ -134,11 +171,13 @@ def histograms(summaries: dict[str, Json]) -> list[Fragment]:
             "data_labels": titles,
             "tt_decimals": 1,
             **series_style(list(dict.fromkeys(name for lines in views for name in lines))),
+            "colors": {label(n, s): coloured[n] for n, s in summaries.items()},
+            "dash_styles": {label(n, s): "dash" for n, s in summaries.items() if is_reference(s)},
         }
     }
     text = (
-        "Before filtering, on a logarithmic axis. A second hump at low values is empty or "
-        "off-tissue locations."
+        "Before filtering, on a logarithmic axis; references are dashed. A second hump at low "
+        "values is empty or off-tissue locations. Intensities have no depth and are left out."
     )
     name = "Depth"
     return [Fragment(QUALITY, "quality_histograms", name, text, "linegraph", views, options)]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
-from stlatent.report.content import SERIES_COLOURS, TRAINING, Fragment, series_style
+from stlatent.report.content import TRAINING, Fragment, series_colours, series_style
 from stlatent.report.health import WARMUP_WARN
 from stlatent.report.inputs import Json, Run
 
@@ -19,6 +18,7 @@ LOSSES = {
     "adversarial": "Adversarial",
     "discriminator_loss": "Discriminator",
 }
+VAE_COLOURS = {"training": "#0072B2", "validation": "#D55E00"}
 MAX_POINTS = 300
 Points = list[list[float]]
 
@@ -26,7 +26,10 @@ Points = list[list[float]]
 def sections(run: Run) -> list[Fragment]:
     """Return the chapter; only the full fit is drawn, not the folds."""
     fits = {sample: fit for sample in run.samples if (fit := run.alignment(sample)) is not None}
-    return [*vae_curves(run), *alignment_curves(fits), *discriminator_curve(fits)]
+    curves = [*alignment_curves(fits), *discriminator_curve(fits)]
+    for fragment in curves:
+        fragment.options["pconfig"]["colors"] = series_colours(run.samples)
+    return [*vae_curves(run), *curves]
 
 
 def curve(values: list[float | None], steps: list[float]) -> Points:
@@ -40,16 +43,21 @@ def curve(values: list[float | None], steps: list[float]) -> Points:
 
 def vae_curves(run: Run) -> list[Fragment]:
     """Return training and validation loss of every reference's VAE."""
-    data: dict[str, Points] = {}
+    views: dict[str, dict[str, Points]] = {}
     for reference, history in sorted(run.vae.items()):
+        data: dict[str, Points] = {}
         for key, name in (("train_loss", "training"), ("validation_loss", "validation")):
             values = history["series"].get(key, [])
             epochs = history.get("epoch") or list(range(1, len(values) + 1))
             points = curve(values, epochs)
             if points:
                 data[f"{reference}, {name}"] = points
-    if not data:
+        if data:
+            views[reference] = data
+    if not views:
         return []
+    names = [name for data in views.values() for name in data]
+    ylab = "Loss (negative ELBO per cell)"
     lines = [
         {"value": history["best_epoch"], "color": "#888888", "dash": "dot", "width": 1,
          "label": "best epoch"}
@@ -59,27 +67,24 @@ def vae_curves(run: Run) -> list[Fragment]:
         "id": "training_vae_plot",
         "title": "Loss of the VAE on the reference",
         "xlab": "Epoch",
-        "ylab": "Loss (negative ELBO per cell)",
-        **series_style(list(data)),
-        "colors": reference_colours(data),
-        "x_lines": lines if len(run.vae) == 1 else [],
-        "dash_styles": {name: "dash" for name in data if name.endswith("validation")},
+        "ylab": ylab,
+        **series_style(names),
+        "showlegend": True,
+        "colors": {name: VAE_COLOURS[name.rpartition(", ")[2]] for name in names},
+        "x_lines": lines if len(views) == 1 else [],
+        "dash_styles": {name: "dash" for name in names if name.endswith("validation")},
         "tt_decimals": 1,
     }
+    if len(views) > 1:
+        pconfig["data_labels"] = [{"name": reference, "ylab": ylab} for reference in views]
+    shown = list(views.values()) if len(views) > 1 else next(iter(views.values()))
     text = (
-        "One VAE a reference, trained once and then frozen. Both curves should fall and level off; "
+        "One VAE a reference, trained once and then frozen; one tab each. Both curves should fall and level off; "
         "a validation curve that rises again means overfitting."
     )
     return [
-        Fragment(TRAINING, "training_vae", "VAE", text, "linegraph", data, {"pconfig": pconfig})
+        Fragment(TRAINING, "training_vae", "VAE", text, "linegraph", shown, {"pconfig": pconfig})
     ]
-
-
-def reference_colours(names: Iterable[str]) -> dict[str, str]:
-    """Return one colour a reference, shared by its training and its validation curve."""
-    references = list(dict.fromkeys(name.rpartition(",")[0] for name in names))
-    colours = {r: SERIES_COLOURS[i % len(SERIES_COLOURS)] for i, r in enumerate(references)}
-    return {name: colours[name.rpartition(",")[0]] for name in names}
 
 
 def phase_starts(history: Json) -> list[tuple[str, int]]:
