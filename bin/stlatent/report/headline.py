@@ -40,7 +40,9 @@ def _accuracy(run: Run) -> Json:
     found = [(across_samples(run, m, "pcc_normalised"), m) for m in baselines(run.arm_scores)]
     known = [(number, method) for number, method in found if number is not None]
     best = f"best baseline {max(known)[1]} {max(known)[0]:.2f}" if known else "no baseline"
-    text = f"{best}; raw PCC {_shown(raw)}, library size alone {_shown(null)}"
+    scored = run.arm_scores.loc[run.arm_scores["method"] == OURS, "sample"].nunique()
+    part = f"; {scored} of {len(run.samples)} samples scored" if scored < len(run.samples) else ""
+    text = f"{best}; raw PCC {_shown(raw)}, library size alone {_shown(null)}{part}"
     return {"name": name, "value": _shown(ours), "text": text}
 
 

@@ -236,7 +236,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "discriminator",
-        "Discriminator warm-up",
+        "Discriminator",
         "Could the discriminator separate tissue and reference before it was used?",
         "Without it the adversary teaches nothing. Raise alignment_discriminator_epochs. If tissue "
         "and reference were mixed from the start (AUROC before alignment near 0.5), this is "
@@ -254,7 +254,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "above_null",
-        "Better than the null",
+        "Beats the null",
         "Are held-out genes predicted better than from library size alone?",
         "Do not use the imputed genes of this sample. Check that the reference is of the same "
         "tissue and species, then the other checks.",

@@ -44,7 +44,15 @@ STYLE = """<style>
 .stl-warned { border-left: .35rem solid #a66200; padding: .1rem 0 .1rem 1rem; margin-bottom: 1rem; }
 .stl-table { width: auto; max-width: 100%; }
 .stl-table td, .stl-table th { padding-right: 1.5rem; vertical-align: top; }
-.stl-narrow td:first-child { white-space: nowrap; }
+.stl-columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
+.stl-candidates td { white-space: nowrap; }
+.stl-candidates small { white-space: normal; display: inline-block; max-width: 11rem;
+  line-height: 1.2; color: var(--bs-secondary-color); }
+.mqc_table_make_scatter, .mqc-table-to-violin { display: none !important; }
+.mqc_per_sample_table thead th { white-space: normal !important; vertical-align: bottom; }
+.mqc_per_sample_table .tablesorter-header-inner:after { position: absolute; margin: .5em 0 0 1px; }
+.mqc_table th, .mqc_table td { padding-left: .25rem !important; padding-right: .25rem !important; }
+.stl-narrow td:first-child, .stl-genes td:nth-child(2) { white-space: nowrap; }
 .stl-prose { max-width: 62rem; }
 .stl-scroll { max-height: 34rem; overflow-y: auto; }
 .stl-map img { max-width: 100%; height: auto; background: #fff; }
@@ -98,7 +106,8 @@ HEADERS: Headers = {
 def sections(run: Run) -> list[Fragment]:
     """Return the overview and the table of samples."""
     ended = outcomes(run)
-    overview = STYLE + tiles(run, ended) + failed_list(ended) + warning_list(ended)
+    parts = (tiles(run, ended), failed_list(ended), failed_checks(run, ended), warning_list(ended))
+    overview = STYLE + "".join(parts)
     rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
     explained = (
         "One row a sample. Correlations are medians over <em>held-out</em> genes: measured genes "
@@ -133,6 +142,23 @@ def failed_list(ended: dict[str, Outcome]) -> str:
     if not failed:
         return ""
     return f'<div class="stl-failed"><h4>Failed samples</h4>{_listed(failed)}</div>'
+
+
+def failed_checks(run: Run, ended: dict[str, Outcome]) -> str:
+    """Return the health checks that samples failed although they finished."""
+    rows = [
+        (f"<b>{escape(sample)}</b>", escape(check.title), escape(result.message))
+        for sample in run.samples
+        if ended[sample].status != "failed"
+        for check in health.CHECKS
+        if (result := check.run(run, sample)).status == "failed"
+    ]
+    if not rows:
+        return ""
+    header = ("Sample", "Check", "Found")
+    advice = "<p>Do not use these results before reading <em>What to do</em> below.</p>"
+    listed = html_table(header, rows, "stl-narrow")
+    return f'<div class="stl-failed"><h4>Failed health checks</h4>{advice}{listed}</div>'
 
 
 def warning_list(ended: dict[str, Outcome]) -> str:
