@@ -50,6 +50,8 @@ def write_sample(
     for fold in ("all", "1"):
         history = alignment_history(name, fold, troubled, rng)
         _json(folder / f"{name}.default.{fold}.alignment_history.json", history)
+        chosen = imputation(name, fold, {"transfer": 0.6, "kernel_ridge": 0.4})
+        _json(folder / f"{name}.default.{fold}.imputation.json", chosen)
     table = scores(name, 60, 0.02 if troubled else 1.0, rng)
     table.to_csv(folder / f"{name}.default.scores.csv", index=False)
     _json(folder / f"{name}.default.maps.json", maps(name, table, n_spots, rng))
@@ -136,6 +138,12 @@ def alignment_history(name: str, fold: str, troubled: bool, rng: np.random.Gener
     return {"id": name, "arm": "default", "fold": fold, "phase": phases,
             "epoch": epochs.tolist(), "series": series, "n_panel_genes": 34 if troubled else 500,
             "n_neighbors": 8, "seconds": 12.0}  # fmt: skip
+
+
+def imputation(name: str, fold: str, weights: dict[str, float]) -> Json:
+    """Return what the imputer chose in one fold."""
+    return {"sample": name, "arm": "default", "fold": fold, "default_method": "stack",
+            "weights": weights, "inner_correlation": dict.fromkeys(weights, 0.4)}  # fmt: skip
 
 
 def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.DataFrame:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report_inputs import REASON, alignment_history, evaluation, write_run
-from stlatent.report import health, maps, write_report
+from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
+from stlatent.report import accuracy, candidates, health, maps, quality, write_report
 from stlatent.report.headline import headline
 from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
 from stlatent.report.outcome import SILENT, outcomes
@@ -63,6 +63,7 @@ def test_every_sample_of_the_sheet_has_an_outcome(run: Run) -> None:
         (("embryo_1",), "QUALITY_CONTROL"),
         (("embryo_1.default.all",), "ALIGN"),
         (("embryo_1.default.all", "vae_history"), "TRAIN_VAE"),
+        (("embryo_1.default.all.imputation",), "IMPUTE"),
         (("embryo_1.default.evaluation",), "EVALUATE"),
     ],
 )
@@ -76,6 +77,27 @@ def test_a_silent_sample_failed_where_its_files_end(
 def test_missing_folds_are_a_warning(files: list[Path]) -> None:
     ended = outcomes(without(files, "embryo_1.default.scores"))["embryo_1"]
     assert (ended.status, ended.step) == ("warning", "SCORE")
+
+
+def test_a_run_without_summaries_of_the_imputer_does_not_miss_them(files: list[Path]) -> None:
+    assert outcomes(without(files, ".imputation."))["embryo_1"].status == "finished"
+
+
+def test_a_silent_fold_is_a_warning(run: Run) -> None:
+    scores = run.scores
+    gone = (scores["sample"] == "embryo_1") & scores["fold"].isin(["2", "4"])
+    run.scores = scores[~gone]
+    ended = outcomes(run)
+    assert (ended["embryo_1"].status, ended["embryo_1"].step) == ("warning", "SCORE")
+    assert ended["embryo_1"].reason.startswith("3 of 5 folds scored")
+    assert ended["embryo_2"].status == "finished"
+    run.scores = scores[~(gone & (scores["method"] == "knn"))]
+    assert "knn 3" in outcomes(run)["embryo_1"].reason
+
+
+def test_fewer_genes_than_folds_is_no_warning(run: Run) -> None:
+    run.scores = run.scores[run.scores["gene"].isin(["Gene0", "Gene1", "Gene2"])]
+    assert outcomes(run)["embryo_1"].status == "finished"
 
 
 def test_no_folds_asked_for_is_no_warning(files: list[Path]) -> None:
@@ -156,6 +178,45 @@ def scored(**pcc: tuple[float, float]) -> pd.DataFrame:
         for method, (raw, normalised) in pcc.items()
     ]  # fmt: skip
     return pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+
+
+def test_candidates_are_compared_on_their_own_genes() -> None:
+    rows = [
+        {"sample": "s", "arm": "default", "method": method, "fold": "1", "gene": gene,
+         "pcc": found, "pcc_normalised": found}
+        for method, values in {"stlatent": (0.1, 0.2, 0.9), "stlatent_decoder": (0.8,),
+                               "stlatent_knn": (0.3, np.nan, np.nan)}.items()
+        for gene, found in zip(("g1", "g2", "g3"), values, strict=False)
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+    chosen = {
+        ("s", "default", fold): imputation("s", fold, weights)
+        for fold, weights in (("1", {"knn": 1.0}), ("2", {"stlatent_transfer": 1.0}), ("all", {}))
+    }
+    run = Run(references={"s": None}, scores=scores, imputations=chosen)
+    (fragment,) = candidates.sections(run)
+    assert "1 of 3 genes; stlatent there <b>0.10</b>" in fragment.data
+    assert "<b>0.00</b> / 0.00<br><small>weight 50%" in fragment.data
+    assert [name for name in ("decoder", "knn", "transfer") if f"<th>{name}<" in fragment.data] == [
+        "decoder", "knn", "transfer"
+    ]  # fmt: skip
+    assert set(accuracy.method_table(run.arm_scores)[0].data) == {"stlatent"}
+
+
+def test_points_of_a_grid_nearly_touch() -> None:
+    x, y = np.meshgrid(np.arange(30.0), np.arange(20.0))
+    places = np.column_stack([x.ravel(), y.ravel()])
+    pitch = 72 * 2.6 / 30
+    for scale in (1.0, 1000.0):
+        assert 0.7 * pitch < maps.point_diameter(places * scale, 2.6, 2.6 * 20 / 30) < pitch
+
+
+def test_intensities_have_no_depth(files: list[Path], tmp_path: Path) -> None:
+    run = read(files)
+    run.quality["embryo_1"]["counts"] = False
+    table, *_, depth = quality.sections(run)
+    assert table.data["embryo_1"]["counts"] is None and table.data["embryo_2"]["counts"] > 0
+    assert all("embryo_1" not in lines and "embryo_2" in lines for lines in depth.data)
 
 
 @pytest.mark.parametrize(
