@@ -152,7 +152,7 @@ def table(
 
 def number(title: str, description: str, decimals: int = 2, **more: Any) -> dict[str, Any]:
     """Return the header of a column of numbers, without a background bar."""
-    shown = {"title": title, "description": description, "format": f"{{:,.{decimals}f}}"}
+    shown = {"title": title, "description": description, "format": f"{{:z,.{decimals}f}}"}
     return {**shown, "scale": False, **more}
 
 

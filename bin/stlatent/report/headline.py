@@ -6,6 +6,7 @@ from collections import Counter
 
 from stlatent.report import health
 from stlatent.report.accuracy_summary import NULL, OURS, across_samples, baselines
+from stlatent.report.content import signed
 from stlatent.report.inputs import Json, Run
 from stlatent.report.outcome import Outcome
 
@@ -39,7 +40,7 @@ def _accuracy(run: Run) -> Json:
     null = across_samples(run, NULL, "pcc")
     found = [(across_samples(run, m, "pcc_normalised"), m) for m in baselines(run.arm_scores)]
     known = [(number, method) for number, method in found if number is not None]
-    best = f"best baseline {max(known)[1]} {max(known)[0]:.2f}" if known else "no baseline"
+    best = f"best baseline {max(known)[1]} {signed(max(known)[0])}" if known else "no baseline"
     scored = run.arm_scores.loc[run.arm_scores["method"] == OURS, "sample"].nunique()
     part = f"; {scored} of {len(run.samples)} samples scored" if scored < len(run.samples) else ""
     text = f"{best}; raw PCC {_shown(raw)}, library size alone {_shown(null)}{part}"
@@ -47,7 +48,7 @@ def _accuracy(run: Run) -> Json:
 
 
 def _shown(number: float | None) -> str:
-    return "n/a" if number is None else f"{number:.2f}"
+    return "n/a" if number is None else signed(number)
 
 
 def _health(run: Run) -> Json:

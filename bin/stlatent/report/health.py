@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stlatent.report.accuracy_summary import NULL, OURS, sample_medians, value
+from stlatent.report.content import signed
 from stlatent.report.inputs import Json, Run
 
 Verdict = Literal["passed", "warned", "failed", "not_run"]
@@ -187,7 +188,9 @@ def above_null(run: Run, sample: str) -> Result:
     worst = min(ours - null for ours, null in margins.values())
     failed: Verdict = "failed" if worst <= MARGIN_FAIL else "passed"
     status = "warned" if failed == "passed" and worst < MARGIN_WARN else failed
-    shown = ", ".join(f"{name} {ours:.2f} vs {null:.2f}" for name, (ours, null) in margins.items())
+    shown = ", ".join(
+        f"{name} {signed(ours)} vs {signed(null)}" for name, (ours, null) in margins.items()
+    )
     return Result(status, f"median held-out PCC, stlatent vs null: {shown}")
 
 
