@@ -156,7 +156,13 @@ def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Fra
         }
         if lines:
             views.append(lines)
-            titles.append({"name": title, "xlab": f"{title} per spot or cell", "ylab": "Share"})
+            titles.append(
+                {
+                    "name": title,
+                    "xlab": f"{title} per spot or cell",
+                    "ylab": "Share of spots or cells",
+                }
+            )
     if not views:
         return []
     options = {
