@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stlatent import expression, graph, slots
+from stlatent import devices, expression, graph, slots
 from stlatent.alignment import losses
 from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare, visible_library
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
@@ -19,6 +19,7 @@ QUICK = AlignmentSettings(pretrain_epochs=25, discriminator_epochs=15, epochs=10
 
 @pytest.fixture(scope="module")
 def study() -> Study:
+    devices.make_deterministic(seed=0, threads=1)
     study = simulate(
         Settings(n_genes=620, n_panel=60, n_cells=300, n_spots=80, n_reference=300), seed=1
     )
