@@ -51,7 +51,7 @@ def main(
 ) -> None:
     """Align one tissue to the frozen latent space of its reference."""
     split = json.loads(fold.read_text())
-    with step("ALIGN", split["sample"], "sample", failure):
+    with step("ALIGN", split["sample"], "sample", failure, split["fold"]):
         from stlatent.alignment.inputs import prepare
         from stlatent.alignment.trainer import AlignmentSettings, align, place
         from stlatent.imputation.inner_folds import InnerFold, split_panel, store

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import anndata
 import click
@@ -15,9 +17,9 @@ from stlatent.failures import DataError, step
 
 
 def genes_to_impute(
-    choice: str, fold: dict[str, object], reference: list[str], hvg: list[str]
-) -> list[str]:
-    """Return the genes asked for, in the reference's order where it matters.
+    choice: str, fold: dict[str, Any], known: list[str], hvg: list[str]
+) -> tuple[list[str], list[str]]:
+    """Return the genes to impute, and those asked for that cannot be.
 
     Parameters
     ----------
@@ -26,25 +28,30 @@ def genes_to_impute(
         imputes those, whatever the choice.
     fold
         The fold's split.
-    reference
-        Every gene of the QC'd reference.
+    known
+        Genes that the method can give.
     hvg
         Genes the VAE was trained on.
+
+    Raises
+    ------
+    DataError
+        When none of the genes asked for can be imputed.
     """
     if fold["fold"] != "all":
-        return list(fold["hidden"])  # type: ignore[call-overload]
+        return list(fold["hidden"]), []
     if choice in {"hvg", "all"}:
-        return hvg if choice == "hvg" else reference
-    asked = list(dict.fromkeys(Path(choice).read_text().split()))
-    missing = [gene for gene in asked if gene not in set(reference)]
-    if missing:
+        return (hvg if choice == "hvg" else known), []
+    lines = (line.strip() for line in Path(choice).read_text().splitlines())
+    asked = list(dict.fromkeys(line for line in lines if line))
+    found = [gene for gene in asked if gene in set(known)]
+    if not found:
         msg = (
-            f"{len(missing)} of {len(asked)} genes asked for are not in the reference after QC: "
-            f"{', '.join(missing[:10])}. Remove them from {Path(choice).name} or lower "
-            "reference_min_cells"
+            f"none of the {len(asked)} genes of {Path(choice).name} is in the reference after "
+            "quality control; check the names, or lower reference_min_cells"
         )
         raise DataError(msg)
-    return asked
+    return found, sorted(set(asked) - set(found))
 
 
 @click.command()
@@ -74,7 +81,7 @@ def main(
 ) -> None:
     """Impute genes of the reference at every location of one tissue."""
     split = json.loads(fold.read_text())
-    with step("IMPUTE", split["sample"], "sample", failure):
+    with step("IMPUTE", split["sample"], "sample", failure, split["fold"]):
         from stlatent import devices
         from stlatent.imputation import inner_folds
         from stlatent.imputation.candidates import CANDIDATES, Candidates
@@ -98,13 +105,16 @@ def main(
 
         z = np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32)
         outer = inner_folds.InnerFold([], z, float(noted["precision"]))
+        began = time.perf_counter()
         weights = inner_folds.stack_weights(
             inner_folds.load(positions), split["panel"], split["hidden"], see
         )
+        learning = time.perf_counter() - began
         predictor = Imputer(
             see(split["panel"], split["hidden"], outer), weights, saved.decoder, saved.genes
         )
-        names = genes_to_impute(genes, split, saved.reference.var_names.tolist(), saved.genes)
+        every = saved.genes if imputer == DECODER else saved.reference.var_names.tolist()
+        names, unknown = genes_to_impute(genes, split, every, saved.genes)
         complete = split["fold"] == "all"
         skeleton = anndata.AnnData(
             obs=tissue.obs,
@@ -125,7 +135,7 @@ def main(
             [name for name in layers if name != imputer],
             normalised=complete,
         )
-        seconds = predictor.total_seconds(float(noted["seconds"]))
+        seconds = predictor.total_seconds(float(noted["seconds"]), learning)
         note(output, "seconds", {**seconds, "stlatent": seconds[imputer]})
         note(output, "weights", weights.by_candidate)
         learned = {
@@ -135,6 +145,7 @@ def main(
             "default_method": imputer,
             "weights": weights.by_candidate,
             "inner_correlation": weights.correlation,
+            "genes_not_in_reference": unknown,
         }
         summary.write_text(json.dumps(learned, indent=1) + "\n")
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from stlatent import failures, slots
-from stlatent.expression import dense
+from stlatent.expression import dense, visible_library
 from stlatent.imputation.predictors import expected_total, predictor, to_counts, to_intensities
-from stlatent.imputation.problem import Fold, build_problem, observed_library, read_fold
+from stlatent.imputation.problem import Fold, build_problem, read_fold
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +26,7 @@ def predict(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return spots x hidden genes on the count scale, and seconds, by method."""
     problem = build_problem(spatial, reference, fold.panel, fold.hidden, fold.hidden, seed)
-    library = observed_library(spatial, fold.hidden)
+    library = visible_library(spatial, fold.hidden)
     total = 0.0
     if library is not None:
         total = expected_total(problem, dense(spatial[:, fold.panel].X))
@@ -81,7 +81,7 @@ def main(
     fold = read_fold(fold_path)
     if not fold.hidden:
         raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
-    with failures.step("BASELINES", fold.sample, "sample", failure):
+    with failures.step("BASELINES", fold.sample, "sample", failure, fold.name):
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
         reference = slots.read(reference_path, slots.INGESTED_REFERENCE)
         layers, seconds = predict(spatial, reference, fold, methods, seed)

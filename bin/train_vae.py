@@ -55,7 +55,7 @@ def main(
             seed=seed,
             device=devices.resolve(device),
         )
-        genes = Path(hvg).read_text().split()
+        genes = Path(hvg).read_text().splitlines()
         start = time.perf_counter()
         trained = registry.trainer(vae)(adata, genes, settings)
         facts = {"id": identifier, "vae": vae, "seconds": time.perf_counter() - start}

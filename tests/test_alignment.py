@@ -8,7 +8,7 @@ import torch
 
 from stlatent import devices, expression, graph, slots
 from stlatent.alignment import losses
-from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare, visible_library
+from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
 from stlatent.alignment.trainer import AlignmentSettings, align
 from stlatent.failures import DataError
@@ -90,7 +90,7 @@ def test_hidden_genes_take_no_part_in_the_library(study: Study) -> None:
     tissue = study.samples["sample_b"].measured
     hidden = tissue.var_names[:10].tolist()
     expected = expression.dense(tissue.X)[:, 10:].sum(1)
-    np.testing.assert_allclose(visible_library(tissue, hidden), np.maximum(expected, 1))
+    np.testing.assert_allclose(expression.visible_library(tissue, hidden), np.maximum(expected, 1))
 
 
 def test_values_of_hidden_genes_change_nothing(study: Study) -> None:

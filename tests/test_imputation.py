@@ -124,6 +124,19 @@ def test_intensities_stay_on_the_working_scale(imputer: Imputer) -> None:
     np.testing.assert_array_equal(imputer.on_count_scale(predicted, ["d"]), predicted)
 
 
+def test_genes_unknown_to_the_reference_do_not_inflate_the_library(candidates: Candidates) -> None:
+    known = Imputer(candidates, equal_weights(["transfer"]), None, []).library
+    spatial = anndata.concat(
+        [candidates.spatial, counted([[50], [50], [50]], "spatial", ["other"])],
+        axis=1,
+        merge="first",
+    )
+    spatial.uns, spatial.obsm = candidates.spatial.uns, candidates.spatial.obsm
+    candidates.spatial = spatial
+    again = Imputer(candidates, equal_weights(["transfer"]), None, []).library
+    np.testing.assert_allclose(again, known)
+
+
 def test_gene_blocks_cover_everything_once() -> None:
     assert list(gene_blocks(GENES, 3)) == [["a", "b", "c"], ["d"]]
 
@@ -172,6 +185,7 @@ def test_panel_is_split_into_parts_unless_it_is_too_small() -> None:
     parts = split_panel(panel, 3, seed=0)
     assert sorted(gene for part in parts for gene in part) == sorted(panel)
     assert len(parts) == 3
+    assert [len(part) for part in split_panel(panel[:9], 20, seed=0)] == [3, 3, 3]
     assert split_panel(panel[:8], 3, seed=0) == split_panel(panel, 0, seed=0) == []
 
 

@@ -12,11 +12,11 @@ from scipy import sparse
 import run_baselines
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.expression import dense
+from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError
 from stlatent.imputation import predictors
 from stlatent.imputation.predictors import Problem
-from stlatent.imputation.problem import Fold, build_problem, observed_library
+from stlatent.imputation.problem import Fold, build_problem
 from stlatent.simulate import Settings, Study, simulate
 
 METHODS = ["null", "ridge", "kernel_ridge", "knn"]
@@ -49,7 +49,7 @@ def test_recovers_the_truth_better_than_the_null(study, sample):
     layers, seconds = run_baselines.predict(spatial, reference, fold, METHODS, seed=0)
     at = study.genes.index.get_indexer(fold.hidden)
     truth = study.samples[sample].expected[:, at]
-    library = observed_library(spatial, fold.hidden)
+    library = visible_library(spatial, fold.hidden)
     scores = {method: metrics.score(truth, layers[method], library) for method in METHODS}
     assert set(seconds) == set(METHODS)
     assert np.abs(scores["null"]["pcc_normalised"]).mean() < 0.05
@@ -68,7 +68,7 @@ def test_intensities(study):
     layers, _ = run_baselines.predict(
         spatial, noted(study.reference, "reference"), fold, METHODS, seed=0
     )
-    assert observed_library(spatial, fold.hidden) is None
+    assert visible_library(spatial, fold.hidden) is None
     measured = dense(spatial[:, fold.hidden].X)
     null = metrics.pcc(measured, layers["null"]).mean()
     for method in METHODS[1:]:
@@ -93,7 +93,7 @@ def test_library_leaves_the_hidden_genes_out(study):
     spatial = noted(study.samples["sample_a"].measured, "spatial")
     hidden = list(spatial.var_names[:5])
     np.testing.assert_allclose(
-        observed_library(spatial, hidden), np.asarray(spatial[:, 5:].X.sum(axis=1)).ravel()
+        visible_library(spatial, hidden), np.asarray(spatial[:, 5:].X.sum(axis=1)).ravel()
     )
 
 
@@ -183,3 +183,17 @@ def test_command_line(study, tmp_path: Path):
     outcome = CliRunner().invoke(run_baselines.main, [*arguments, "--methods", "magic"])
     assert outcome.exit_code == 2
     assert "allowed are" in outcome.output
+
+
+def test_a_log_normalised_reference_gives_what_its_counts_give(study):
+    tissue = noted(study.samples["sample_a"].measured, "spatial")
+    counts = noted(study.reference, "reference")
+    panel, targets = tissue.var_names[:20].tolist(), tissue.var_names[20:25].tolist()
+    logged = counts.copy()
+    library = np.asarray(counts.X.sum(1))
+    logged.X = counts.X.multiply(1e4 / library).tocsr().log1p()
+    slots.note(logged, counts=False)
+    one = build_problem(tissue, counts, panel, [], targets, 0)
+    other = build_problem(tissue, logged, panel, [], targets, 0)
+    np.testing.assert_allclose(other.reference_panel, one.reference_panel, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(other.reference_target, one.reference_target, rtol=1e-3, atol=1e-4)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from stlatent import slots
+from stlatent.failures import DataError
 from stlatent.simulate import Settings, simulate
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import TrainedVAE, VAESettings
@@ -96,3 +97,15 @@ def test_same_seed_gives_the_same_latent_space(
 ) -> None:
     again = registry.trainer("scvi")(reference, genes, SETTINGS)
     np.testing.assert_array_equal(again.latent, trained.latent)
+
+
+def test_no_warm_up_gives_the_full_weight_from_the_start(
+    reference: anndata.AnnData, genes: list[str]
+) -> None:
+    settings = VAESettings(n_latent=3, max_epochs=2, kl_warmup_epochs=0, batch_size=64)
+    assert registry.trainer("scvi")(reference, genes, settings).history["kl_weight"] == [1, 1]
+
+
+def test_too_few_cells_name_the_cure(reference: anndata.AnnData, genes: list[str]) -> None:
+    with pytest.raises(DataError, match="has 5 cells after quality control, at least 20"):
+        registry.trainer("scvi")(reference[:5].copy(), genes, SETTINGS)

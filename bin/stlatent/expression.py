@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
 
+from stlatent import slots
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 CLIP = 5.0
+# Larger values are no logarithms of expression.
+LARGEST_LOGARITHM = 30.0
 
 
 def dense(matrix: sp.csr_matrix | np.ndarray) -> np.ndarray:
@@ -28,3 +37,24 @@ def standardise(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean(0)
     spread = values.std(0)
     return np.clip(centred / np.where(spread > 0, spread, 1), -CLIP, CLIP).astype(np.float32)
+
+
+def visible_library(adata: AnnData, hidden: list[str]) -> np.ndarray | None:
+    """Return every observation's total over the genes outside ``hidden``; None for intensities."""
+    if not slots.facts(adata)["counts"]:
+        return None
+    visible = ~adata.var_names.isin(hidden)
+    # A product with the mask spares a copy of the matrix.
+    return np.asarray(adata.X @ visible.astype(np.float64), dtype=np.float64).ravel()
+
+
+def linear(adata: AnnData) -> sp.csr_matrix:
+    """Return expression that adds up over genes: counts as they are, logarithms undone.
+
+    Values of a reference that are no counts are taken for log(1 + x) as long as none exceeds
+    `LARGEST_LOGARITHM`, and for linear expression (TPM, ...) otherwise.
+    """
+    values = sp.csr_matrix(adata.X)
+    if slots.facts(adata)["counts"] or values.max() > LARGEST_LOGARITHM:
+        return values
+    return values.expm1()

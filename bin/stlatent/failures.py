@@ -21,7 +21,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def step(name: str, identifier: str, kind: str, failure_path: str | Path) -> Iterator[None]:
+def step(
+    name: str, identifier: str, kind: str, failure_path: str | Path, fold: str | None = None
+) -> Iterator[None]:
     """Run one step on one input.
 
     A `DataError` becomes a failure file and exit status 0: the sample is lost, the run goes on,
@@ -37,11 +39,15 @@ def step(name: str, identifier: str, kind: str, failure_path: str | Path) -> Ite
         ``sample`` or ``reference``.
     failure_path
         Where the failure goes.
+    fold
+        The gene fold, where only that is lost.
     """
     try:
         yield
     except DataError as error:
         failure = {"id": identifier, "kind": kind, "step": name, "reason": str(error)}
+        if fold is not None:
+            failure["fold"] = fold
         Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
         print(f"{name}: {kind} {identifier} failed: {error}", file=sys.stderr)
         sys.exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -187,13 +188,18 @@ def make_folds(
 ) -> Iterator[Fold]:
     """Yield the fold ``all``, which hides nothing, and folds ``1`` to ``k`` of the scored genes.
 
-    The panel of each fold is chosen anew without the values of its hidden genes.
+    The panel of each fold is chosen anew without the values of its hidden genes. Where few genes are
+    shared there are more folds, so that each leaves enough of them, or none at all.
     """
     yield Fold("all", [], alignment_panel(spatial, shared, reference_ranking, n_alignment_genes))
     if n_folds == 0:
         return
     ranked = rank_by_signal(spatial[:, list(shared)].copy())
     scored = evaluation_genes(ranked, n_evaluation_genes)
+    room = len(shared) - MIN_SHARED_GENES
+    if room < 1:
+        return
+    n_folds = max(n_folds, math.ceil(len(scored) / room))
     for number, hidden in enumerate(partition(scored, n_folds, seed), start=1):
         away = set(hidden)
         visible = [gene for gene in shared if gene not in away]

@@ -43,19 +43,15 @@ class AlignmentInputs:
     operator: sp.csr_matrix
 
 
-def visible_library(adata: AnnData, hidden: list[str]) -> np.ndarray:
-    """Return every observation's total over the genes that are not hidden, at least 1."""
-    return expression.library_size(adata.X[:, ~adata.var_names.isin(hidden)])
-
-
 def panel_expression(adata: AnnData, panel: list[str], hidden: list[str]) -> np.ndarray:
     """Return standardised log-normalised expression of the panel, observations x genes.
 
     Hidden genes take no part in the library size. Intensities are standardised as they are.
     """
     values = expression.dense(adata[:, panel].X)
-    if slots.facts(adata)["counts"]:
-        library = visible_library(adata, hidden)
+    library = expression.visible_library(adata, hidden)
+    if library is not None:
+        library = np.maximum(library, 1)
         values = expression.log_normalise(values, library, float(np.median(library)))
     return expression.standardise(values)
 

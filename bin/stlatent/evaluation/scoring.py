@@ -10,9 +10,9 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.expression import dense
+from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError
-from stlatent.imputation.problem import Fold, observed_library, require_genes
+from stlatent.imputation.problem import Fold, require_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -92,7 +92,7 @@ def score_file(
         msg = f"the prediction of fold {fold.name} has other spots than the sample"
         raise DataError(msg)
     measured = dense(spatial[:, genes].X)
-    library = observed_library(spatial, fold.hidden)
+    library = visible_library(spatial, fold.hidden)
     morans_measured = metrics.morans_i(measured, weights)
     is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
     tables = []
@@ -159,7 +159,7 @@ def build_maps(
     genes = []
     for row in chosen.to_dict("records"):
         gene, fold = str(row["gene"]), str(row["fold"])
-        library = observed_library(spatial, folds[fold].hidden)
+        library = visible_library(spatial, folds[fold].hidden)
         imputed = _prediction(files, fold, method, gene)
         measured = dense(spatial[:, [gene]].X)
         genes.append(

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from stlatent import slots
-from stlatent.expression import library_size
+from stlatent.expression import library_size, linear, visible_library
 from stlatent.imputation.candidates import CANDIDATES, TRANSFER, Candidates
-from stlatent.imputation.predictors import REFERENCE_TARGET
-from stlatent.imputation.problem import observed_library, reference_cells
+from stlatent.imputation.predictors import REFERENCE_TARGET, to_intensities
+from stlatent.imputation.problem import reference_cells
 from stlatent.imputation.stack import Weights
 
 if TYPE_CHECKING:
@@ -58,15 +58,14 @@ class Imputer:
 
     @cached_property
     def counts(self) -> bool:
-        """Whether output is on the count scale: both sides hold counts."""
-        sides = (self.candidates.spatial, self.candidates.reference)
-        return all(slots.facts(side)["counts"] for side in sides)
+        """Whether the tissue holds counts, and so does the output."""
+        return bool(slots.facts(self.candidates.spatial)["counts"])
 
     @cached_property
     def mean_share(self) -> dict[str, float]:
         """Expected share of every gene in the tissue's library, by the mean attention."""
         reference = self.candidates.reference
-        values = reference.X[reference_cells(reference.n_obs, self.candidates.seed)]
+        values = linear(reference)[reference_cells(reference.n_obs, self.candidates.seed)]
         attention = np.asarray(self.candidates.weights.mean(axis=0)).ravel()
         shares = (attention / library_size(values)) @ values
         return dict(zip(reference.var_names, np.asarray(shares).ravel(), strict=True))
@@ -75,13 +74,14 @@ class Imputer:
     def library(self) -> Array:
         """Expected whole library of every spot.
 
-        The observed total over the share that the measured genes capture. That share is estimated
-        once per tissue, so that it does not add noise of its own.
+        The observed total of the genes that the reference has, over the share that they capture.
+        That share is estimated once per tissue, so that it does not add noise of its own.
         """
         spatial, hidden = self.candidates.spatial, set(self.candidates.hidden)
-        measured = [gene for gene in spatial.var_names if gene not in hidden]
-        captured = sum(self.mean_share.get(gene, 0.0) for gene in measured)
-        observed = observed_library(spatial, self.candidates.hidden)
+        known = [g for g in spatial.var_names if g in self.mean_share and g not in hidden]
+        captured = sum(self.mean_share[gene] for gene in known)
+        unknown = spatial.var_names.difference(known).tolist()
+        observed = visible_library(spatial, unknown)
         return np.asarray(observed) / min(max(captured, 1e-6), 1.0)
 
     def predict(self, genes: list[str], methods: list[str]) -> dict[str, Array]:
@@ -123,17 +123,20 @@ class Imputer:
     def on_count_scale(self, predicted: Array, genes: list[str]) -> Array:
         """Return expected counts; without counts the working scale is all there is."""
         if not self.counts:
-            return predicted.astype(np.float32)
+            return to_intensities(predicted)
         return (self.share(predicted, genes) * self.library[:, None]).astype(np.float32)
 
     def normalised(self, predicted: Array, genes: list[str]) -> Array:
         """Return log(1 + expected counts per 10,000)."""
         if not self.counts:
-            return predicted.astype(np.float32)
+            return to_intensities(predicted)
         return np.log1p(REFERENCE_TARGET * self.share(predicted, genes)).astype(np.float32)
 
     def _decode(self, genes: list[str]) -> Array:
-        position = {gene: column for column, gene in enumerate(self.decoder_genes)}
+        counts = slots.facts(self.candidates.reference)["counts"]
+        # Without counts the VAE's likelihood is Gaussian: its decoder gives no shares.
+        genes_known = self.decoder_genes if counts else []
+        position = {gene: column for column, gene in enumerate(genes_known)}
         known = [i for i, gene in enumerate(genes) if gene in position]
         predicted = np.full((len(self.candidates.z), len(genes)), np.nan, dtype=np.float32)
         columns = [position[genes[i]] for i in known]
@@ -147,10 +150,13 @@ class Imputer:
         covered = sum(self.mean_share[gene] for gene in self.decoder_genes)
         return np.log1p(REFERENCE_TARGET * covered * shares).astype(np.float32)
 
-    def total_seconds(self, alignment: float) -> dict[str, float]:
-        """Return seconds by method, the alignment included where a method needs it."""
+    def total_seconds(self, alignment: float, learning: float) -> dict[str, float]:
+        """Return seconds by method.
+
+        The alignment is included where a method needs it, and ``learning`` the weights in the stack.
+        """
         total = {name: self.seconds[name] for name in CANDIDATES}
-        total[STACK] = alignment + sum(total.values())
+        total[STACK] = alignment + learning + sum(total.values())
         total[TRANSFER] += alignment
         total[DECODER] = alignment + self.seconds[DECODER]
         return total

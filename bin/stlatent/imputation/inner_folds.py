@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
-from stlatent.expression import dense, log_normalise
+from stlatent.expression import dense, log_normalise, visible_library
 from stlatent.imputation.candidates import CANDIDATES, Candidates, in_reference_units
-from stlatent.imputation.problem import observed_library
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 MIN_PANEL = 9
+MIN_HIDDEN = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
     """Cut the panel into random parts to hide; none when it is too small to spare them."""
     if n_folds < 2 or len(panel) < MIN_PANEL:
         return []
+    n_folds = min(n_folds, len(panel) // MIN_HIDDEN)
     shuffled = np.random.default_rng(seed).permutation(np.array(panel, dtype=object))
     return [part.tolist() for part in np.array_split(shuffled, n_folds)]
 
@@ -75,7 +76,7 @@ def without_inner(slot_names: list[str]) -> list[str]:
 def measured_values(spatial: AnnData, genes: list[str], hidden: list[str]) -> Array:
     """Return measured values on the working scale, normalised by the genes not ``hidden``."""
     values = dense(spatial[:, genes].X)
-    library = observed_library(spatial, hidden)
+    library = visible_library(spatial, hidden)
     if library is None:
         return values
     return log_normalise(values, np.maximum(library, 1), max(float(np.median(library)), 1))

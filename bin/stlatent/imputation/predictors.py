@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import RidgeCV
 
 from stlatent.expression import standardise
@@ -28,6 +29,7 @@ N_TRANSFER_NEIGHBORS = 50
 TRANSFER_SHARPNESS = 5.0
 REFERENCE_TARGET = 1e4
 _CHUNK = 4096
+_CHUNK_VALUES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,17 @@ def knn(problem: Problem, n_neighbors: int = N_TRANSFER_NEIGHBORS, mixing: float
     """
     reference, tissue = standardised_panels(problem, mixing)
     reference, tissue = _unit_rows(reference), _unit_rows(tissue)
-    k = min(n_neighbors, len(reference))
+    n_cells = len(reference)
+    k = min(n_neighbors, n_cells)
     predicted = np.empty((len(tissue), problem.reference_target.shape[1]), dtype=np.float32)
-    for rows in _chunks(len(tissue)):
+    for rows in _chunks(len(tissue), max(1, _CHUNK_VALUES // n_cells)):
         cosine = tissue[rows] @ reference.T
         nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
         weights = np.exp(TRANSFER_SHARPNESS * np.take_along_axis(cosine, nearest, axis=1))
         weights /= weights.sum(axis=1, keepdims=True)
-        predicted[rows] = np.einsum("sk,skg->sg", weights, problem.reference_target[nearest])
+        pointers = np.arange(0, nearest.size + 1, k)
+        sparse = csr_matrix((weights.ravel(), nearest.ravel(), pointers), (len(nearest), n_cells))
+        predicted[rows] = sparse @ problem.reference_target
     return predicted
 
 
@@ -217,8 +222,8 @@ def expected_total(problem: Problem, tissue_panel: Array) -> float:
     return float(tissue_panel.sum()) * target / panel if panel > 0 else 0.0
 
 
-def _chunks(n: int) -> list[slice]:
-    return [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
+def _chunks(n: int, size: int = _CHUNK) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]
 
 
 def _unit_rows(values: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
-from stlatent.expression import dense, library_size, log_normalise
+from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import neighbours
 from stlatent.imputation.predictors import REFERENCE_TARGET, Problem
@@ -54,15 +54,6 @@ def require_genes(adata: AnnData, genes: list[str], name: str) -> None:
         raise DataError(msg)
 
 
-def observed_library(spatial: AnnData, hidden: list[str]) -> Array | None:
-    """Total counts of each spot over the measured genes outside ``hidden``; None for intensities."""
-    if not slots.facts(spatial)["counts"]:
-        return None
-    visible = ~spatial.var_names.isin(hidden)
-    # A product with the mask spares a copy of the matrix.
-    return np.asarray(spatial.X @ visible.astype(np.float64), dtype=np.float64).ravel()
-
-
 def spatial_neighbours(spatial: AnnData, n_neighbors: int = N_NEIGHBORS) -> Array:
     """Spots x k table of the nearest spots in the same section."""
     sections = slots.label_column(spatial, "section_key")
@@ -81,7 +72,8 @@ def build_problem(
     """Bring both sides to the working scale.
 
     Counts of the tissue are divided by the library of its visible genes and scaled to the median
-    library, those of the reference by their total and scaled to `REFERENCE_TARGET`; both log1p. Beyond
+    library, those of the reference by their total and scaled to `REFERENCE_TARGET`; both log1p. A
+    reference without counts is brought to the same scale. Beyond
     `MAX_REFERENCE_CELLS` a seeded subset of the reference is used.
 
     Parameters
@@ -106,7 +98,7 @@ def build_problem(
     require_genes(reference, [*panel, *targets], "the reference")
     cells = reference_cells(reference.n_obs, seed)
     tissue = dense(spatial[:, panel].X)
-    library = observed_library(spatial, hidden)
+    library = visible_library(spatial, hidden)
     if library is not None:
         tissue = log_normalise(
             tissue, np.maximum(library, 1.0), max(float(np.median(library)), 1.0)
@@ -131,8 +123,8 @@ def reference_cells(n_cells: int, seed: int) -> Array:
 
 
 def reference_expression(reference: AnnData, cells: Array, genes: list[str]) -> Array:
-    """Return expression of reference cells on the working scale, cells x genes."""
-    values = dense(reference[cells, genes].X)
-    if not slots.facts(reference)["counts"]:
-        return values
-    return log_normalise(values, library_size(reference.X[cells]), REFERENCE_TARGET)
+    """Return log(1 + share of the cell's expression * `REFERENCE_TARGET`), cells x genes."""
+    values = linear(reference)
+    library = library_size(values)[cells]
+    columns = reference.var_names.get_indexer(genes)
+    return log_normalise(dense(values[:, columns][cells]), library, REFERENCE_TARGET)

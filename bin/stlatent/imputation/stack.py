@@ -13,6 +13,7 @@ Array = np.ndarray
 
 # The shared weights count as much as this many genes of evidence.
 PRIOR_GENES = 10.0
+MAX_SPOTS = 5000
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def learn_weights(predicted: dict[str, Array], measured: Array) -> Weights:
     Least squares of the measured values, standardised per gene, on the candidates, centred per gene,
     over all genes and spots at once, with non-negative weights and a ridge penalty towards equal
     ones: the penalty stands for `PRIOR_GENES` genes. The weights are scaled to sum to 1, so that the
-    combination keeps the candidates' own shrinkage.
+    combination keeps the candidates' own shrinkage. At most `MAX_SPOTS` spots are looked at.
 
     Parameters
     ----------
@@ -52,6 +53,10 @@ def learn_weights(predicted: dict[str, Array], measured: Array) -> Weights:
         Spots x genes on the working scale.
     """
     names = list(predicted)
+    if len(measured) > MAX_SPOTS:
+        spots = np.random.default_rng(0).choice(len(measured), MAX_SPOTS, replace=False)
+        predicted = {name: values[spots] for name, values in predicted.items()}
+        measured = measured[spots]
     centred = np.stack([predicted[name] - predicted[name].mean(0) for name in names])
     truth = standardise(measured)
     size = truth.size

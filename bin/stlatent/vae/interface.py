@@ -43,7 +43,7 @@ class TrainedVAE:
     history
         Series by epoch.
     best_epoch
-        Epoch with the lowest validation loss.
+        Epoch with the lowest validation loss; the weights are those of the last epoch.
     """
 
     latent: np.ndarray

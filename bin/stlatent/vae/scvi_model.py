@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stlatent import slots
+from stlatent.failures import DataError
 from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import TrainedVAE, VAESettings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 PATIENCE = 20
+MIN_CELLS = 20
 
 
 def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
@@ -58,6 +60,11 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     settings
         Explicit epochs and KL warm-up: scvi's own warm-up of 400 epochs never ends on large data.
 
+    Raises
+    ------
+    DataError
+        With fewer than `MIN_CELLS` cells.
+
     Returns
     -------
     Latent posterior means for every cell of ``adata``, the decoder and the history.
@@ -71,6 +78,12 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     warnings.filterwarnings("ignore", message="The number of training batches")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
+    if adata.n_obs < MIN_CELLS:
+        msg = (
+            f"the reference has {adata.n_obs} cells after quality control, at least {MIN_CELLS} are "
+            "needed; lower reference_min_counts and reference_min_genes or use a larger reference"
+        )
+        raise DataError(msg)
     counts = bool(slots.facts(adata)["counts"])
     subset = adata[:, genes].copy()
     batch_key = slots.facts(adata).get("batch_key")
@@ -93,8 +106,6 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
         plan_kwargs={"n_epochs_kl_warmup": warmup},
         enable_progress_bar=False,
         logger=None,
-        # A last batch of one cell would break the batch norm.
-        datasplitter_kwargs={"drop_last": False},
     )
     history = {
         "train_loss": _series(model.history["elbo_train"]),
@@ -102,7 +113,7 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     }
     # scvi logs the weight every tenth step only.
     epochs = range(len(history["train_loss"]))
-    history["kl_weight"] = [min(epoch / warmup, 1.0) for epoch in epochs]
+    history["kl_weight"] = [min(epoch / warmup, 1.0) if warmup else 1.0 for epoch in epochs]
     model.module.eval()
     latent = model.get_latent_representation().astype(np.float32)
     return TrainedVAE(

@@ -1,0 +1,168 @@
+"""ALIGN and IMPUTE as the pipeline calls them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import align
+import impute
+from stlatent import slots
+from stlatent.alignment.inputs import panel_expression
+from stlatent.simulate import Settings, simulate
+from stlatent.vae import storage
+from stlatent.vae.decoder import LatentDecoder
+from stlatent.vae.interface import TrainedVAE, VAESettings
+
+QUICK = ["--pretrain-epochs", "6", "--discriminator-epochs", "2", "--epochs", "4"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A tissue, a folder of a VAE and two folds, on disk."""
+
+    folder: Path
+    spatial: Path
+    hidden: list[str]
+
+    def align(self, fold: str, spatial: Path | None = None) -> Path:
+        output = self.folder / "aligned.h5ad"
+        arguments = ["--spatial", spatial or self.spatial, "--vae", self.folder / "vae"]
+        arguments += ["--fold", self.folder / f"fold_{fold}.json", "--history", self.folder / "h"]
+        arguments += ["--output", output, "--failure", self.folder / "failure.json", *QUICK]
+        result = CliRunner().invoke(align.main, [str(a) for a in arguments])
+        assert result.exit_code == 0, result.output
+        return output
+
+    def impute(self, fold: str, *options: str, spatial: Path | None = None) -> anndata.AnnData:
+        aligned, output = self.align(fold, spatial), self.folder / "imputed.h5ad"
+        result = CliRunner().invoke(
+            impute.main, self.impute_arguments(fold, aligned, output, spatial, *options)
+        )
+        assert result.exit_code == 0, result.output
+        return anndata.read_h5ad(output)
+
+    def impute_arguments(
+        self, fold: str, aligned: Path, output: Path, spatial: Path | None, *options: str
+    ) -> list[str]:
+        arguments = ["--aligned", aligned, "--spatial", spatial or self.spatial]
+        arguments += ["--vae", self.folder / "vae", "--fold", self.folder / f"fold_{fold}.json"]
+        arguments += ["--output", output, "--summary", self.folder / "summary.json"]
+        arguments += ["--failure", self.folder / "failure.json", *options]
+        return [str(argument) for argument in arguments]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    folder = tmp_path_factory.mktemp("case")
+    study = simulate(
+        Settings(n_genes=620, n_panel=60, n_cells=120, n_spots=60, n_reference=150), seed=3
+    )
+    tissue, reference = study.samples["sample_a"].measured, study.reference
+    slots.note(reference, kind="reference", source="ref", counts=True)
+    slots.note(tissue, kind="spatial", source="s", counts=True)
+    tissue.write_h5ad(folder / "s.h5ad")
+    # A linear latent space: these tests are not about the VAE.
+    genes = reference.var_names[:80].tolist()
+    values = panel_expression(reference, genes, [])
+    latent = (np.linalg.svd(values, full_matrices=False)[0][:, :4] * 12).astype(np.float32)
+    generator = torch.Generator().manual_seed(0)
+
+    def weights(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    decoder = LatentDecoder(weights(8, 4), weights(1, 8), weights(80, 8), weights(80))
+    history = {"train_loss": [1.0], "validation_loss": [1.0], "kl_weight": [1.0]}
+    trained = TrainedVAE(latent, decoder, genes, {}, history, 0)
+    facts = {"id": "ref", "seconds": 0.0}
+    storage.save(folder / "vae", trained, reference, VAESettings(), facts)
+    shared = tissue.var_names.intersection(reference.var_names).tolist()
+    hidden, panel = shared[:8], shared[8:40]
+    for name, away in (("all", []), ("1", hidden)):
+        fold = {"sample": "s", "fold": name, "hidden": away, "panel": panel}
+        (folder / f"fold_{name}.json").write_text(json.dumps(fold))
+    return Case(folder, folder / "s.h5ad", hidden)
+
+
+def test_same_seed_gives_identical_imputed_values(case: Case) -> None:
+    first, second = case.impute("all"), case.impute("all")
+    np.testing.assert_array_equal(first.X, second.X)
+    for layer in first.layers:
+        np.testing.assert_array_equal(first.layers[layer], second.layers[layer])
+
+
+def test_values_of_hidden_genes_change_nothing_in_their_fold(case: Case, tmp_path: Path) -> None:
+    tissue = anndata.read_h5ad(case.spatial)
+    values = tissue.X.tolil()
+    for position in tissue.var_names.get_indexer(case.hidden):
+        values[:, position] = np.arange(tissue.n_obs)[:, None]
+    tissue.X = values.tocsr()
+    tissue.write_h5ad(tmp_path / "changed.h5ad")
+    before = case.impute("1")
+    after = case.impute("1", spatial=tmp_path / "changed.h5ad")
+    assert before.var_names.tolist() == case.hidden
+    np.testing.assert_array_equal(before.X, after.X)
+    for layer in before.layers:
+        np.testing.assert_array_equal(before.layers[layer], after.layers[layer])
+
+
+def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case) -> None:
+    fold, complete = case.impute("1"), case.impute("all")
+    candidates = {"transfer", "ridge", "kernel_ridge", "kernel_ridge_sharp", "knn", "decoder"}
+    assert set(fold.layers) == candidates
+    assert set(fold.obsm) == {"spatial"}
+    assert set(complete.layers) == {"transfer", "decoder", "normalised"}
+    assert set(complete.obsm) == {"spatial", "X_aligned", "X_unaligned", "X_spatial", "X_joint"}
+    joint = np.hstack([complete.obsm["X_aligned"], complete.obsm["X_spatial"]])
+    np.testing.assert_array_equal(complete.obsm["X_joint"], joint)
+    summary = json.loads((case.folder / "summary.json").read_text())
+    assert sum(summary["weights"].values()) == pytest.approx(1)
+    assert set(summary["inner_correlation"]) == candidates - {"decoder"}
+    assert all(-1 <= value <= 1 for value in summary["inner_correlation"].values())
+
+
+@pytest.mark.parametrize("imputer", ["transfer", "ridge", "decoder"])
+def test_every_candidate_can_be_the_imputer(case: Case, imputer: str) -> None:
+    default, chosen = case.impute("1"), case.impute("1", "--imputer", imputer)
+    np.testing.assert_array_equal(chosen.X, default.layers[imputer])
+
+
+def test_all_genes_of_the_reference(case: Case) -> None:
+    assert case.impute("all", "--genes", "all").n_vars == 620
+    assert case.impute("all", "--genes", "all", "--imputer", "decoder").n_vars == 80
+
+
+def test_unknown_genes_of_a_list_are_noted(case: Case, tmp_path: Path) -> None:
+    genes = anndata.read_h5ad(case.folder / "vae" / "reference.h5ad").var_names[[3, 1]].tolist()
+    listed = tmp_path / "genes.txt"
+    listed.write_text(f"{genes[0]}\n\nNowhere1\n{genes[1]} \n{genes[0]}\n")
+    assert case.impute("all", "--genes", str(listed)).var_names.tolist() == genes
+    summary = json.loads((case.folder / "summary.json").read_text())
+    assert summary["genes_not_in_reference"] == ["Nowhere1"]
+
+
+def test_a_list_without_known_genes_fails_the_sample(case: Case, tmp_path: Path) -> None:
+    listed = tmp_path / "genes.txt"
+    listed.write_text("Nowhere1\n")
+    output = tmp_path / "imputed.h5ad"
+    arguments = case.impute_arguments(
+        "all", case.align("all"), output, None, "--genes", str(listed)
+    )
+    assert CliRunner().invoke(impute.main, arguments).exit_code == 0
+    assert not output.exists()
+    failure = json.loads((case.folder / "failure.json").read_text())
+    assert failure == {
+        "id": "s",
+        "kind": "sample",
+        "step": "IMPUTE",
+        "reason": "none of the 1 genes of genes.txt is in the reference after quality control; "
+        "check the names, or lower reference_min_cells",
+        "fold": "all",
+    }
