@@ -46,11 +46,24 @@ def test_mitochondrial_prefixes(gene: str, known: bool) -> None:
 
 @pytest.mark.parametrize(
     ("n_vars", "min_counts", "min_genes"),
-    [(33, 1, 1), (134, 2, 2), (5000, 50, 50), (30000, 200, 100)],
+    [(33, 1, 1), (134, 2, 2), (999, 10, 10), (1000, 200, 100), (2000, 200, 100)],
 )
-def test_thresholds_scale_with_the_panel(n_vars: int, min_counts: int, min_genes: int) -> None:
+def test_thresholds_scale_with_panels_alone(n_vars: int, min_counts: int, min_genes: int) -> None:
     used = qc.effective(qc.Thresholds(200, 100, 3, 25), n_vars, counts=True)
     assert (used.min_counts, used.min_genes) == (min_counts, min_genes)
+
+
+def test_thresholds_on_a_transcriptome_are_those_asked() -> None:
+    # 18000 genes: 500 genes of 1 count; 250 genes of 2; 249 genes of 3 (747 counts); 400 of 1
+    n_genes, values = (500, 250, 249, 400), (1, 2, 3, 1)
+    rows = [[v] * n + [0] * (18000 - n) for n, v in zip(n_genes, values, strict=True)]
+    adata = data(rows, [f"g{number}" for number in range(18000)])
+    filtered, summary = qc.filter_data(adata, thresholds(min_counts=500, min_genes=250))
+    assert list(filtered.obs_names) == ["c0", "c1"]
+    assert summary["removed"]["observations"] == {
+        "min_counts": 1, "min_genes": 1, "max_mito": 0, "mad_outlier": 0,
+    }  # fmt: skip
+    assert (summary["thresholds"]["min_counts"], summary["thresholds"]["min_genes"]) == (500, 250)
 
 
 def test_each_observation_is_counted_under_its_first_filter() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MITOCHONDRIAL = re.compile(r"^(MT|Mt|mt)-")
+PANEL_GENES = 1000
 PANEL_SHARE = 0.01
 HISTOGRAM_BINS = 40
 OBSERVATION_FILTERS = ("min_counts", "min_genes", "max_mito", "mad_outlier")
@@ -66,16 +67,17 @@ class Measures:
 def effective(thresholds: Thresholds, n_vars: int, counts: bool) -> Thresholds:
     """Fit thresholds to the size of the panel and the kind of values.
 
-    ``min_counts`` and ``min_genes`` are at most 1 % of the number of genes (rounded up), so that
-    small imaging panels survive. Intensities have no counts to threshold: of them only
-    observations without any signal are removed, and no share is mitochondrial.
+    With fewer than 1000 genes, a panel, ``min_counts`` and ``min_genes`` are at most 1 % of the
+    number of genes (rounded up); with more they are what was asked. Intensities have no counts to
+    threshold: of them only observations without any signal are removed, and no share is
+    mitochondrial.
     """
     if not counts:
         return Thresholds(0, 0, thresholds.min_cells, 100, thresholds.mad)
-    cap = math.ceil(PANEL_SHARE * n_vars)
+    cap = math.ceil(PANEL_SHARE * n_vars) if n_vars < PANEL_GENES else math.inf
     return Thresholds(
         min_counts=min(thresholds.min_counts, cap),
-        min_genes=min(thresholds.min_genes, cap),
+        min_genes=int(min(thresholds.min_genes, cap)),
         min_cells=thresholds.min_cells,
         max_mito_percent=thresholds.max_mito_percent,
         mad=thresholds.mad,
