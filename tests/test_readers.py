@@ -19,6 +19,7 @@ from describe_input import main as describe_input
 from ingest import main as ingest_input
 from parse_sheet import main as parse_sheet
 from stlatent import readers, slots
+from stlatent.evaluation.report_card import labels_of
 from stlatent.failures import DataError
 from stlatent.readers.symbols import merge_repeated, symbols
 
@@ -305,7 +306,8 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
         "--failure", failure)  # fmt: skip
     adata = slots.read(output, slots.INGESTED_SPATIAL)
     assert slots.facts(adata)["source"] == "s1"
-    assert list(slots.label_column(adata, "label_key")) == ["a", "b", "unknown", "a"]
+    assert list(slots.label_column(adata, "label_key")) == ["a", "b", "", "a"]
+    assert list(labels_of(adata)) == ["a", "b", "", "a"]
     assert not failure.exists()
 
 

@@ -111,6 +111,5 @@ def _plain(obs: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as categories of strings; missing values are ``unknown``."""
-    text = column.astype(object).where(column.notna(), "unknown").astype(str)
-    return text.replace("", "unknown").astype("category")
+    """Return a column as categories of strings; missing values are the empty string."""
+    return column.astype(object).where(column.notna(), "").astype(str).astype("category")
