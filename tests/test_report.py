@@ -251,6 +251,18 @@ def test_scores_are_merged_tidy_and_sorted(tmp_path: Path, files: list[Path]) ->
     ]  # fmt: skip
 
 
+def test_a_gene_may_be_called_nan(tmp_path: Path) -> None:
+    table = tmp_path / "fly.scores.csv"
+    table.write_text(
+        "sample,method,fold,gene,pcc,ssim\nfly,null,1,nan,0.5,nan\nfly,null,1,NaN,,0.25\n"
+    )
+    found = read_scores([table])
+    assert found["gene"].tolist() == ["NaN", "nan"]
+    assert found["method"].tolist() == ["null", "null"]
+    assert found["pcc"].fillna(-1).tolist() == [-1, 0.5]
+    assert found["ssim"].fillna(-1).tolist() == [0.25, -1]
+
+
 def test_the_headline_has_three_items(run: Run) -> None:
     items = headline(run, outcomes(run))
     assert [set(item) for item in items] == [{"name", "value", "text"}] * 3

@@ -29,6 +29,7 @@ SCORE_COLUMNS = (
     "seconds",
 )
 KEY_COLUMNS = ("sample", "arm", "method", "fold", "gene")
+MEASURES = tuple(name for name in SCORE_COLUMNS if name not in KEY_COLUMNS)
 DEFAULT_ARM = "default"
 BASELINE_ARM = "baseline"
 FULL_FIT = "all"
@@ -120,7 +121,7 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
             path,
             dtype=dict.fromkeys(KEY_COLUMNS, str),
             keep_default_na=False,
-            na_values=["", "nan", "NaN"],
+            na_values={name: ["", "nan", "NaN"] for name in MEASURES} | {"arm": [""]},
         )
         for path in paths
     ]
@@ -129,8 +130,7 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
         return empty_scores()
     merged = pd.concat(tables, ignore_index=True).reindex(columns=list(SCORE_COLUMNS))
     merged["arm"] = merged["arm"].fillna(DEFAULT_ARM)
-    measures = [name for name in SCORE_COLUMNS if name not in KEY_COLUMNS]
-    merged[measures] = merged[measures].apply(pd.to_numeric, errors="coerce")
+    merged[list(MEASURES)] = merged[list(MEASURES)].apply(pd.to_numeric, errors="coerce")
     merged = merged.drop_duplicates(list(KEY_COLUMNS))
     order = merged.assign(fold=merged["fold"].map(_fold_rank)).sort_values(list(KEY_COLUMNS)).index
     return merged.loc[order].reset_index(drop=True)
