@@ -2,7 +2,7 @@ process SCORE {
     tag "${meta.id}"
 
     input:
-    tuple val(meta), path(spatial), path(folds), path(imputed, stageAs: 'imputed/?/*')
+    tuple val(meta), path(spatial), path(folds, arity: '1..*'), path(imputed, stageAs: 'imputed/?/*', arity: '1..*')
     val code
 
     output:
