@@ -5,7 +5,7 @@ def checkParameters(given, schema_file) {
     def required = groups.collectMany { group -> group.required ?: [] }
     def checked = schema.collectEntries { name, rule -> [name, coerce(given[name], rule.type)] }
     def problems = schema.collect { name, rule ->
-        def problem = findProblem(checked[name], rule, name in required)
+        def problem = findProblem(checked[name], rule, name in required || rule['default'] != null)
         problem ? "--${name}: ${problem}" : null
     }
     def all = unknownParameters(given.keySet(), schema.keySet()) + problems.findAll { problem -> problem }
@@ -32,8 +32,10 @@ def parameterGroups(schema_file) {
     return new groovy.json.JsonSlurper().parse(schema_file)['$defs'].values().toList()
 }
 
+// Those that institutional configuration files (nf-core/configs) set are not ours and do no harm.
 def unknownParameters(given, known) {
-    return (given - known).toList().collect { name ->
+    def foreign = ~/(config_profile_|custom_config_|igenomes_).*|validate_params|monochrome_logs/
+    return (given - known).findAll { name -> !(name ==~ foreign) }.collect { name ->
         def nearest = known.min { other -> distance(letters(name), letters(other)) }
         "--${name}: there is no such parameter; the nearest is --${nearest}"
     }
@@ -80,7 +82,7 @@ def findProblem(value, rule, is_required) {
     if (rule['enum'] && !(value in rule['enum'])) {
         return "'${value}' is not one of ${rule['enum'].join(', ')}"
     }
-    if (rule.pattern && !(value =~ rule.pattern)) {
+    if (rule.pattern && !(value ==~ rule.pattern)) {
         return "'${value}' is not allowed: ${rule.errorMessage}"
     }
     if (rule.minimum != null && value < rule.minimum) {
