@@ -9,7 +9,7 @@ ARGS ?=
 RESUME = $(if $(wildcard .nextflow/history),-resume)
 PIPELINE = main.nf functions modules conf nextflow.config
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ setup: ## Install Python packages and Nextflow into this folder
 	@scripts/bootstrap_python.sh
 
 demo: setup ## Run the embedded demo; again: resume it
-	@$(NEXTFLOW) run . -profile test $(RESUME) --outdir $(OUTDIR)/demo $(ARGS)
+	@$(NEXTFLOW) run . -profile test $(RESUME) --outdir "$(OUTDIR)/demo" $(ARGS)
 
 run: setup ## Run a samplesheet: make run INPUT=sheet.csv OUTDIR=results ARGS="--n_hvg 3000"
 	@test -n "$(INPUT)" || { echo 'Which samplesheet? make run INPUT=sheet.csv' >&2; exit 2; }
@@ -44,7 +44,7 @@ format: setup ## Format the code and regenerate the table of parameters
 	@$(PYTHON) scripts/parameters_table.py
 
 lock: ## Resolve the locked Python packages anew
-	@$(LOCK) -o containers/requirements.lock
+	@$(LOCK) pyproject.toml -o containers/requirements.lock
 	@$(LOCK) --group dev -c containers/requirements.lock -o containers/requirements-dev.lock
 
 clean: ## Remove what was installed and what runs left behind; results stay
