@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, readers, slots
-from stlatent.ingestion import ingest
+from stlatent.ingestion import asked_keys, ingest
 
 
 @click.command()
@@ -32,7 +32,8 @@ def main(
     subject = "sample" if kind == "spatial" else "reference"
     with failures.step("INGEST", asked["id"], subject, failure):
         contract = slots.INGESTED_SPATIAL if kind == "spatial" else slots.INGESTED_REFERENCE
-        adata = ingest(readers.read(path, kind, coordinates), asked)
+        keys = asked_keys(asked).values()
+        adata = ingest(readers.read(path, kind, coordinates, keys), asked)
         slots.write(adata, output, contract)
 
 

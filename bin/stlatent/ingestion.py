@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+def asked_keys(request: dict[str, Any]) -> dict[str, str]:
+    """Return the keys that the samplesheet gives, with their columns of ``obs``."""
+    return {key: request[key] for key in slots.KEYS if request.get(key)}
+
+
 def ingest(adata: AnnData, request: dict[str, Any]) -> AnnData:
     """Note the source and the keys that the samplesheet gives, with their columns as labels.
 
@@ -27,7 +32,7 @@ def ingest(adata: AnnData, request: dict[str, Any]) -> AnnData:
     DataError
         When a column is not there.
     """
-    keys = {key: request[key] for key in slots.KEYS if request.get(key)}
+    keys = asked_keys(request)
     for key, column in keys.items():
         if column not in adata.obs:
             available = ", ".join(adata.obs.columns) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def read(path: str | Path, kind: slots.Kind, coordinates: str | Path | None = None) -> AnnData:
+def read(
+    path: str | Path,
+    kind: slots.Kind,
+    coordinates: str | Path | None = None,
+    keys: Collection[str] = (),
+) -> AnnData:
     """Read one input through the registry.
 
     Parameters
@@ -32,6 +38,8 @@ def read(path: str | Path, kind: slots.Kind, coordinates: str | Path | None = No
         ``spatial`` inputs must have coordinates; of a ``reference`` they are not kept.
     coordinates
         Table of coordinates; it wins over those in the file.
+    keys
+        Columns of ``obs`` to keep whatever their names; others that start with ``_`` are left out.
 
     Returns
     -------
@@ -47,7 +55,7 @@ def read(path: str | Path, kind: slots.Kind, coordinates: str | Path | None = No
     with as_data_errors():
         positions = None if coordinates is None else read_coordinates(Path(coordinates))
         with detect(path).open(Path(path), positions) as contents:
-            adata = _to_anndata(contents)
+            adata = _to_anndata(contents, keys)
             if kind == "spatial":
                 adata = _locate(adata, contents, positions)
     slots.note(adata, kind=kind, counts=contents.facts.counts, matrix=contents.slot)
@@ -75,12 +83,12 @@ def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarr
     return kept, check_finite(found)
 
 
-def _to_anndata(contents: Contents) -> AnnData:
+def _to_anndata(contents: Contents, keys: Collection[str]) -> AnnData:
     import anndata
 
     matrix, genes = merge_repeated(_to_csr(contents.matrix), contents.genes, contents.facts.counts)
     var = pd.DataFrame(index=genes.astype(str))
-    return anndata.AnnData(X=matrix, obs=_plain(contents.obs), var=var)
+    return anndata.AnnData(X=matrix, obs=_plain(contents.obs, keys), var=var)
 
 
 def _locate(adata: AnnData, contents: Contents, positions: Coordinates | None) -> AnnData:
@@ -101,12 +109,13 @@ def _to_csr(matrix: Any) -> sparse.csr_matrix:
     return csr
 
 
-def _plain(obs: pd.DataFrame) -> pd.DataFrame:
+def _plain(obs: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
     """Return ``obs`` with text as categories of strings and numbers as they are."""
     plain = obs.set_axis(obs.index.astype(str)).rename_axis(None)
     plain.columns = plain.columns.astype(str)
     texts = [name for name, kind in plain.dtypes.items() if kind.kind not in "biuf"]
-    plain = plain.drop(columns=[name for name in plain.columns if name.startswith("_")])
+    private = [name for name in plain.columns if name.startswith("_") and name not in keys]
+    plain = plain.drop(columns=private)
     return plain.assign(**{str(name): as_labels(plain[name]) for name in texts if name in plain})
 
 
