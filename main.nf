@@ -31,6 +31,12 @@ def readInput(json, problems) {
     return input
 }
 
+def sourcesJson(inputs) {
+    return groovy.json.JsonOutput.toJson(
+        inputs.collect { id, kind, _data, _coordinates, exists, lines -> [id: id, kind: kind, lines: lines, exists: exists] }
+    )
+}
+
 def defaultArm(options) {
     return [
         name: 'default',
@@ -79,6 +85,15 @@ def printSummary(outdir) {
     }
 }
 
+// The end of a run in which no sample finished. An error stops what is still being published, so
+// it waits for the report.
+def requireFinished(headline, report) {
+    if (headline.finished == 0) {
+        (1..300).any { _number -> report.exists() || sleep(200) }
+        error("No sample finished. The reasons: ${report.toUriString()}")
+    }
+}
+
 workflow STLATENT {
     take:
     options
@@ -92,20 +107,17 @@ workflow STLATENT {
 
     PARSE_SHEET(sheet, file("${projectDir}/assets/schema_input.json"), code)
 
-    // [id, kind, file, coordinates, exists]: every distinct input once
-    sources = PARSE_SHEET.out
-        .flatMap { json -> inputSources(readJson(json).rows, sheet.parent) }
-        .branch { id, kind, data, coordinates, exists ->
-            present: exists
-                return [id, kind, data, coordinates]
-            missing: true
-                return id
-        }
-    DESCRIBE_INPUT(sources.present, code)
+    // [[id, kind, file, coordinates, exists, lines], ..]: every distinct input once
+    inputs = PARSE_SHEET.out.map { json -> inputSources(readJson(json).rows, sheet.parent) }
+    sources = inputs
+        .flatMap()
+        .filter { _id, _kind, _data, _coordinates, exists, _lines -> exists }
+        .map { id, kind, data, coordinates, _exists, _lines -> [id, kind, data, coordinates] }
+    DESCRIBE_INPUT(sources, code)
     CHECK_INPUT(
         PARSE_SHEET.out,
         DESCRIBE_INPUT.out.toSortedList { json -> json.name },
-        sources.missing.toSortedList(),
+        inputs.map { all -> sourcesJson(all) },
         code,
     )
     input = CHECK_INPUT.out
@@ -126,7 +138,7 @@ workflow STLATENT {
     }
     INGEST(
         wanted
-            .combine(sources.present, by: 0)
+            .combine(sources, by: 0)
             .map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] },
         code,
     )
@@ -222,7 +234,7 @@ workflow STLATENT {
         .combine(hidden, by: 0)
         .map { meta, h5ad, fold_files -> [groupKey(meta, 2 * fold_files.size()), h5ad] }
         .groupTuple(remainder: true)
-        .map { key, files -> [key.target, files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
+        .map { key, files -> [key.getGroupTarget(), files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
     SCORE(samples.join(hidden).join(imputed), code)
 
     // what failed because of the data
@@ -271,6 +283,9 @@ workflow STLATENT {
         )
         .collectFile(name: 'stlatent_mqc_versions.yml', sort: true)
     MULTIQC(COLLATE.out.multiqc, versions, file("${projectDir}/assets/multiqc_config.yml"), options.multiqc_title)
+    MULTIQC.out.report
+        .combine(COLLATE.out.headline)
+        .map { report, headline -> requireFinished(readJson(headline), file(options.outdir).resolve("multiqc/${report.name}")) }
 }
 
 workflow {

@@ -16,19 +16,25 @@ from stlatent.samplesheet import Problem, format_problems
 
 @click.command()
 @click.option("--rows", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--missing", default="", help="Ids of files that do not exist, with commas")
+@click.option("--sources", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--unread", is_flag=True, help="Look for missing files alone (stub runs)")
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.argument("descriptions", nargs=-1, type=click.Path(exists=True, path_type=Path))
-def main(rows: Path, missing: str, output_dir: Path, descriptions: tuple[Path, ...]) -> None:
+def main(
+    rows: Path, sources: Path, unread: bool, output_dir: Path, descriptions: tuple[Path, ...]
+) -> None:
     """Gather all problems; write what to run, and what to keep of each input."""
     parsed = json.loads(rows.read_text())
+    used = json.loads(sources.read_text())
     described = [json.loads(path.read_text()) for path in descriptions]
     inputs = input_check.Inputs(
         parsed["rows"],
         {description["id"]: description for description in described},
-        frozenset(filter(None, missing.split(","))),
+        {(source["kind"], line): source["id"] for source in used for line in source["lines"]},
+        frozenset(source["id"] for source in used if not source["exists"]),
     )
-    problems = [Problem(**problem) for problem in parsed["problems"]] + input_check.check(inputs)
+    problems = [Problem(**problem) for problem in parsed["problems"]]
+    problems += input_check.absent(inputs) if unread else input_check.check(inputs)
     problems.sort(key=lambda problem: problem.line)
     _write(output_dir, inputs, problems, parsed["sheet"])
 

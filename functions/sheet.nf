@@ -1,20 +1,24 @@
-// The distinct inputs of all rows of a samplesheet: [id, kind, file, coordinates or [], whether all is there].
+// The distinct inputs of all rows of a samplesheet: [id, kind, file, coordinates or [], whether all is there, lines].
 def inputSources(rows, folder) {
-    def spatial = rows.collect { row -> [row.line, 'spatial', row.spatial, findCoordinates(row, folder)] }
-    def references = rows.collect { row -> [row.line, 'reference', row.reference, []] }
+    def spatial = rows.collect { row -> [row.line, 'spatial', locate(row.spatial, folder), findCoordinates(row, folder)] }
+    def references = rows.collect { row -> [row.line, 'reference', locate(row.reference, folder), []] }
     return (spatial + references)
-        .unique { source -> source.drop(1).toString() }
-        .collect { line, kind, path, coordinates ->
-            def data = locate(path, folder)
+        .groupBy { _line, kind, data, coordinates -> [kind, data.toUriString(), coordinates ? coordinates.toUriString() : ''] }
+        .values()
+        .collect { uses ->
+            def (line, kind, data, coordinates) = uses[0]
             def exists = data.exists() && (!coordinates || coordinates.exists())
-            ["${kind}_${line}".toString(), kind, data, coordinates, exists]
+            ["${kind}_${line}".toString(), kind, data, coordinates, exists, uses.collect { use -> use[0] }]
         }
 }
 
 // Relative paths start at the folder of the sheet.
 def locate(path, folder) {
     def isAbsolute = path.startsWith('/') || path.matches('[A-Za-z][A-Za-z0-9+.-]*://.*')
-    return isAbsolute ? file(path, glob: false) : folder.resolve(path).normalize()
+    if (isAbsolute) {
+        return path.startsWith('/') ? file(path, glob: false).normalize() : file(path, glob: false)
+    }
+    return folder.resolve(path).normalize()
 }
 
 def findCoordinates(row, folder) {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def nextflow() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         *arguments: object, folder: Path, parser: str = "v1"
     ) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"NXF_ANSI_LOG": "false", "NXF_SYNTAX_PARSER": parser}
+        settings = {"NXF_ANSI_LOG": "false", "NXF_SYNTAX_PARSER": parser}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | settings | {"PATH": path}
         return subprocess.run(
             [str(ROOT / ".nextflow-runtime" / "nextflow"), *map(str, arguments)],
             cwd=folder,

@@ -277,6 +277,15 @@ def test_text_columns_of_a_table_are_annotations(tmp_path: Path) -> None:
     assert list(readers.read(path, "reference").var_names) == GENES
 
 
+def test_keys_are_kept_whatever_their_names(tmp_path: Path) -> None:
+    path = spatial_h5ad(tmp_path / "a.h5ad")
+    adata = anndata.read_h5ad(path)
+    adata.obs["_donor"], adata.obs["_other"] = 0, 1
+    adata.write_h5ad(path)
+    found = readers.read(path, "spatial", keys=["_donor"])
+    assert "_donor" in found.obs and "_other" not in found.obs
+
+
 def run(command, *arguments: object) -> None:
     result = CliRunner().invoke(command, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
@@ -297,7 +306,13 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
         described.append(tmp_path / f"{kind}_2.json")
         run(describe_input, "--id", f"{kind}_2", "--kind", kind, "--input", path,
             "--output", described[-1])  # fmt: skip
-    run(check_input, "--rows", rows, "--output-dir", tmp_path / "checked", *described)
+    sources = tmp_path / "sources.json"
+    used = [
+        {"id": f"{kind}_2", "kind": kind, "lines": [2], "exists": True}
+        for kind in ("spatial", "reference")
+    ]
+    sources.write_text(json.dumps(used))
+    run(check_input, "--rows", rows, "--sources", sources, "--output-dir", tmp_path / "checked", *described)
     checked = json.loads((tmp_path / "checked" / "input.json").read_text())
     assert checked["valid"], (tmp_path / "checked" / "problems.txt").read_text()
     output, failure = tmp_path / "s1.ingested.h5ad", tmp_path / "f.json"

@@ -39,7 +39,17 @@ def inputs(text: str, missing: tuple[str, ...] = (), **changed: dict) -> input_c
     rows = parsed(text)["rows"]
     ids = [f"{kind}_{row['line']}" for row in rows for kind in ("spatial", "reference")]
     described = {name: description() for name in ids} | changed
-    return input_check.Inputs(rows, described, frozenset(missing))
+    return input_check.Inputs(rows, described, sources(rows), frozenset(missing))
+
+
+def sources(rows: list[dict]) -> dict[tuple[str, int], str]:
+    """Name inputs as the pipeline does: by the first line with the same file and coordinates."""
+    found, first = {}, {}
+    for row in rows:
+        for kind in ("spatial", "reference"):
+            used = (kind, row[kind], row["coordinates"] if kind == "spatial" else None)
+            found[kind, row["line"]] = first.setdefault(used, f"{kind}_{row['line']}")
+    return found
 
 
 def test_schema_is_valid() -> None:
@@ -215,6 +225,19 @@ def test_shared_reference_is_one_and_other_keys_make_another() -> None:
         "id": "d_r_2", "kind": "reference", "batch_key": None, "label_key": "x",
         "section_key": None,
     }  # fmt: skip
+
+
+def test_sources_are_those_of_the_pipeline_however_paths_are_written() -> None:
+    sheet = f"{HEADER}\na,a.csv,r.h5ad\nb,a.csv,./r.h5ad\n"
+    checked = inputs(sheet)
+    checked.sources = {
+        ("spatial", 2): "spatial_2", ("spatial", 3): "spatial_3",
+        ("reference", 2): "reference_2", ("reference", 3): "reference_2",
+    }  # fmt: skip
+    samples, requests = input_check.plan(checked)
+    assert [sample["spatial_source"] for sample in samples] == ["spatial_2", "spatial_3"]
+    assert [sample["reference"] for sample in samples] == ["r", "r"]
+    assert set(requests) == {"a", "b", "r"}
 
 
 def test_spatial_label_key_becomes_the_label_key_of_the_request() -> None:

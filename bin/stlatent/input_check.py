@@ -34,21 +34,24 @@ class Inputs:
         Rows of the sheet, as parsed.
     descriptions
         By id, ``<kind>_<line of the first row that uses the file>``.
+    sources
+        Id of the file that a row uses, by kind and line; one file with other coordinates is another.
     missing
         Ids of files that do not exist.
     """
 
     rows: list[SheetRow]
     descriptions: Mapping[str, Description]
+    sources: Mapping[tuple[str, int], str]
     missing: frozenset[str] = field(default=frozenset())
 
     def source(self, row: SheetRow, kind: str) -> str:
         """Return the id of the file that a row uses."""
-        same = [other for other in self.rows if other[kind] == row[kind]]
-        exact = [other for other in same if kind == "reference" or _place(other) == _place(row)]
-        ids = [f"{kind}_{other['line']}" for other in exact + same]
-        known = (name for name in ids if name in self.descriptions or name in self.missing)
-        return next(known, ids[0])
+        return self.sources[kind, row["line"]]
+
+    def reference(self, row: SheetRow) -> tuple[Any, ...]:
+        """Return what sets a row's reference apart: its file, batch key and label key."""
+        return self.source(row, "reference"), row["batch_key"], row["label_key"]
 
     def unreadable(self, row: SheetRow, kind: str) -> str | None:
         """Return why a file that exists cannot be read, or None."""
@@ -69,6 +72,12 @@ class Inputs:
 def check(inputs: Inputs) -> list[Problem]:
     """Return all problems of the files, by line; unreadable files are no problems but failures."""
     return [problem for row in inputs.rows for problem in _row_problems(row, inputs)]
+
+
+def absent(inputs: Inputs) -> list[Problem]:
+    """Return the problems of files that do not exist, without looking into the others."""
+    uses = [(row, kind) for row in inputs.rows for kind in KEYS]
+    return [_not_found(row, kind) for row, kind in uses if inputs.source(row, kind) in inputs.missing]
 
 
 def failures(inputs: Inputs) -> list[dict[str, str]]:
@@ -96,33 +105,32 @@ def plan(inputs: Inputs) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]
     """
     lost = {failure["id"] for failure in failures(inputs)}
     rows = [row for row in inputs.rows if row["sample"] not in lost]
-    names = reference_names(inputs.rows)
+    names = reference_names(inputs)
     samples = [
         {
             "sample": row["sample"],
             "spatial_source": inputs.source(row, "spatial"),
             "reference_source": inputs.source(row, "reference"),
-            "reference": names[_reference(row)],
+            "reference": names[inputs.reference(row)],
         }
         for row in rows
     ]
     requests = {row["sample"]: _request(row, row["sample"], "spatial") for row in rows}
-    requests |= {
-        names[_reference(row)]: _request(row, names[_reference(row)], "reference") for row in rows
-    }
+    used = [(row, names[inputs.reference(row)]) for row in rows]
+    requests |= {name: _request(row, name, "reference") for row, name in used}
     return samples, requests
 
 
-def reference_names(rows: list[SheetRow]) -> dict[tuple[Any, ...], str]:
-    """Name every distinct reference (path, batch key, label key).
+def reference_names(inputs: Inputs) -> dict[tuple[Any, ...], str]:
+    """Name every distinct reference (file, batch key, label key).
 
     The name is ``<folder>_<file>`` without suffixes, so that it stays the same when rows are added
     to the sheet; a number sets apart names that would otherwise meet each other or a sample's.
     """
-    taken = {row["sample"].lower() for row in rows}
+    taken = {row["sample"].lower() for row in inputs.rows}
     names: dict[tuple[Any, ...], str] = {}
-    for row in rows:
-        key = _reference(row)
+    for row in inputs.rows:
+        key = inputs.reference(row)
         if key in names:
             continue
         names[key] = _untaken(_readable(row["reference"]), taken)
@@ -280,14 +288,6 @@ def _some(names: list[str]) -> str:
 
 def _file(path: str) -> str:
     return PurePosixPath(path).name
-
-
-def _place(row: SheetRow) -> Any:
-    return row["coordinates"]
-
-
-def _reference(row: SheetRow) -> tuple[Any, ...]:
-    return row["reference"], row["batch_key"], row["label_key"]
 
 
 def _readable(path: str) -> str:

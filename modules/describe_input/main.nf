@@ -16,6 +16,6 @@ process DESCRIBE_INPUT {
 
     stub:
     """
-    echo '{"id": "${id}", "kind": "${kind}"}' > ${id}.description.json
+    echo '{"id": "${id}", "kind": "${kind}", "unreadable": null}' > ${id}.description.json
     """
 }

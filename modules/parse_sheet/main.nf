@@ -14,10 +14,6 @@ process PARSE_SHEET {
 
     stub:
     """
-    cat > rows.json <<'JSON'
-    {"sheet": "stub", "problems": [], "rows": [
-      {"line": 2, "sample": "sample_a", "spatial": "sample_a.h5ad", "reference": "reference.h5ad"},
-      {"line": 3, "sample": "sample_b", "spatial": "sample_b.h5ad", "reference": "reference.h5ad"}]}
-    JSON
+    parse_sheet.py --sheet ${sheet} --schema ${schema} --output rows.json
     """
 }
