@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Print the installed version of a package, without importing it."""
+"""Print the version of python, or of an installed package without importing it."""
 
+import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    print(version(sys.argv[1]))
+    print(platform.python_version() if sys.argv[1] == "python" else version(sys.argv[1]))
 except PackageNotFoundError:
     print("not installed")

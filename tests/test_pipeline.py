@@ -68,7 +68,7 @@ def files(folder: Path) -> set[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Copy the pipeline into a folder whose name needs quotes."""
-    copy = tmp_path / "a project"
+    copy = tmp_path / "a user's project"
     for name in (*SCRIPTS, "bin", "assets", "nextflow_schema.json"):
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
@@ -86,6 +86,8 @@ def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
     assert first.returncode == 0, first.stdout
     assert {process(task) for task in tasks(tmp_path)} == PROCESSES
     assert "Report: " in first.stdout
+    (versions,) = (tmp_path / "work").rglob("stlatent_mqc_versions.yml")
+    assert {"python", "multiqc", "torch"} <= set(re.findall(r"^  ([\w-]+):", versions.read_text(), re.M))
 
     again = run_pipeline(*arguments, "-resume", folder=tmp_path, project=project)
     assert again.returncode == 0, again.stdout
@@ -99,11 +101,29 @@ def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
     assert cached <= {"MULTIQC"}
 
 
-def test_stub_run_with_the_strict_parser(run_pipeline, tmp_path):
-    arguments = ("-profile", "test", "-stub-run", "-ansi-log", "false")
+def test_stub_run_of_a_sheet_with_the_strict_parser(run_pipeline, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("tissue.csv", "tissue_coordinates.csv", "other.csv", "reference.h5ad"):
+        (data / name).write_text("x\n")
+    (data / "sheet.csv").write_text(
+        "sample,spatial,reference,coordinates\n"
+        "named,tissue.csv,reference.h5ad,other.csv\n"
+        "found,./tissue.csv,../data/reference.h5ad,\n"
+        f"same,{data}/tissue.csv,./reference.h5ad,tissue_coordinates.csv\n"
+    )
+    arguments = ("--input", data / "sheet.csv", "-stub-run", "-ansi-log", "false")
     run = run_pipeline(*arguments, folder=tmp_path, parser="v2")
     assert run.returncode == 0, run.stdout
-    assert {process(task) for task in tasks(tmp_path)} == PROCESSES
+    done = tasks(tmp_path)
+    assert {process(task) for task in done} == PROCESSES
+    (trained,) = [task["name"] for task in done if process(task) == "TRAIN_VAE"]
+    assert trained.endswith("(reference)")
+    (checked,) = (tmp_path / "work").glob("*/*/checked/input.json")
+    samples = json.loads(checked.read_text())["samples"]
+    assert [(sample["sample"], sample["spatial_source"]) for sample in samples] == [
+        ("named", "spatial_2"), ("found", "spatial_3"), ("same", "spatial_3"),
+    ]  # fmt: skip
 
 
 def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
@@ -118,6 +138,36 @@ def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
     assert status["ALIGN (sample_a 1)"] == "FAILED"
     assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED"
     assert status["MULTIQC (1)"] == "COMPLETED"
+
+
+def edit(project: Path, name: str, old: str, new: str) -> None:
+    """Change the text of a process, which must be there once."""
+    module = project / "modules" / name / "main.nf"
+    text = module.read_text()
+    assert text.count(old) == 1
+    module.write_text(text.replace(old, new))
+
+
+def test_a_single_prediction_is_scored_and_a_run_without_samples_fails(
+    run_pipeline, project, tmp_path
+):
+    stub, at = "    stub:\n    \"\"\"\n", "${meta.id}${meta.fold}"
+    edit(project, "align", stub, f"{stub}    [[ {at} != sample_a[12] ]]\n")
+    edit(project, "baselines", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
+    edit(
+        project,
+        "score",
+        f"{stub}    touch ",
+        f"{stub}    ls -L ${{folds.join(' ')}} ${{imputed.join(' ')}}\n"
+        "    [[ ${meta.id} == sample_b || '${imputed.size()}' == 1 ]]\n    touch ",
+    )
+    edit(project, "collate", '"finished": 1', '"finished": 0')
+    run = run_pipeline("-profile", "test", "-stub-run", folder=tmp_path, project=project)
+    status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
+    assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED", run.stdout
+    assert run.returncode != 0
+    assert "No sample finished. The reasons: " in run.stdout, run.stdout
+    assert files(tmp_path) >= {"multiqc/multiqc_report.html", "evaluation/headline.json"}
 
 
 def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
@@ -193,17 +243,27 @@ def test_a_sheet_without_its_columns(run_pipeline, tmp_path):
 
 
 def test_parameters_are_checked_all_at_once(run_pipeline, tmp_path):
+    site = tmp_path / "site.config"
+    site.write_text(
+        "params { config_profile_name = 'x'; igenomes_base = 'y'; custom_config_version = 'z'"
+        "\n validate_params = true; monochrome_logs = false; genome = 'hg38'; max_cpus = null }\n"
+    )
     arguments = "--n_hgv 10 --n_folds many --alignment sometimes --spatial_max_mito 200"
-    run = run_pipeline(*arguments.split(), folder=tmp_path)
+    run = run_pipeline(*arguments.split(), "--baselines=", "-c", site, folder=tmp_path)
     assert run.returncode != 0
     for message in (
         "--n_hgv: there is no such parameter; the nearest is --n_hvg",
         "--input: is needed: Samplesheet (CSV): one spatial sample a row",
+        "--baselines: is needed: Methods to compare with",
+        "--max_cpus: is needed: Most CPUs",
+        "--genome: there is no such parameter",
         "--n_folds: 'many' is not an integer",
         "--alignment: 'sometimes' is not one of adversarial, none",
         "--spatial_max_mito: 200 is above the largest allowed value, 100",
     ):
         assert message in run.stdout, run.stdout
+    for name in ("config_profile", "igenomes", "custom_config", "validate_params", "monochrome"):
+        assert name not in run.stdout, run.stdout
 
 
 def test_help_lists_every_parameter(run_pipeline, tmp_path):

@@ -10,6 +10,9 @@ process COLLATE {
     path 'headline.json', emit: headline
     path 'scores.csv', emit: scores
     path 'maps', optional: true, emit: maps
+    // MULTIQC reads the topic of versions and so cannot write to it.
+    tuple val("${task.process}"), val('python'), eval('version_of.py python'), topic: versions
+    tuple val("${task.process}"), val('multiqc'), eval('version_of.py multiqc'), topic: versions
 
     script:
     """
@@ -24,7 +27,7 @@ process COLLATE {
     stub:
     """
     mkdir multiqc_input
-    echo '{"headline": [], "failed": []}' > headline.json
+    echo '{"finished": 1, "headline": [], "failed": []}' > headline.json
     touch scores.csv
     """
 }

@@ -16,7 +16,7 @@ from stlatent.report import (
     training,
 )
 from stlatent.report.content import Fragment
-from stlatent.report.headline import failed_samples, headline
+from stlatent.report.headline import failed_samples, headline, n_finished
 from stlatent.report.inputs import Run
 from stlatent.report.outcome import outcomes
 
@@ -36,7 +36,11 @@ def write_report(run: Run, folder: Path) -> None:
         fragment.write(folder)
     run.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
-    content = {"headline": headline(run, ended), "failed": failed_samples(ended)}
+    content = {
+        "finished": n_finished(ended),
+        "headline": headline(run, ended),
+        "failed": failed_samples(ended),
+    }
     (folder / "headline.json").write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -22,13 +22,18 @@ def failed_samples(ended: dict[str, Outcome]) -> list[Json]:
     return [{"id": o.sample, "step": o.step, "reason": o.reason} for o in failed]
 
 
+def n_finished(ended: dict[str, Outcome]) -> int:
+    """Return how many samples finished, with or without a warning."""
+    return sum(outcome.status != "failed" for outcome in ended.values())
+
+
 def _finished(ended: dict[str, Outcome]) -> Json:
     count = Counter(outcome.status for outcome in ended.values())
     parts = [f"{count['warning']} with a warning" if count["warning"] else ""]
     parts += [f"{count['failed']} failed" if count["failed"] else ""]
     text = ", ".join(part for part in parts if part) or "none failed"
-    done = count["finished"] + count["warning"]
-    return {"name": "Samples finished", "value": f"{done} of {len(ended)}", "text": text}
+    value = f"{n_finished(ended)} of {len(ended)}"
+    return {"name": "Samples finished", "value": value, "text": text}
 
 
 def _accuracy(run: Run) -> Json:
