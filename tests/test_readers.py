@@ -312,7 +312,16 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
         for kind in ("spatial", "reference")
     ]
     sources.write_text(json.dumps(used))
-    run(check_input, "--rows", rows, "--sources", sources, "--output-dir", tmp_path / "checked", *described)
+    run(
+        check_input,
+        "--rows",
+        rows,
+        "--sources",
+        sources,
+        "--output-dir",
+        tmp_path / "checked",
+        *described,
+    )
     checked = json.loads((tmp_path / "checked" / "input.json").read_text())
     assert checked["valid"], (tmp_path / "checked" / "problems.txt").read_text()
     output, failure = tmp_path / "s1.ingested.h5ad", tmp_path / "f.json"

@@ -77,7 +77,9 @@ def check(inputs: Inputs) -> list[Problem]:
 def absent(inputs: Inputs) -> list[Problem]:
     """Return the problems of files that do not exist, without looking into the others."""
     uses = [(row, kind) for row in inputs.rows for kind in KEYS]
-    return [_not_found(row, kind) for row, kind in uses if inputs.source(row, kind) in inputs.missing]
+    return [
+        _not_found(row, kind) for row, kind in uses if inputs.source(row, kind) in inputs.missing
+    ]
 
 
 def failures(inputs: Inputs) -> list[dict[str, str]]:
