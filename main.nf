@@ -60,6 +60,19 @@ def defaultArm(options) {
     ]
 }
 
+// What a step asks of an arm is all that its tasks know of it: another imputer repeats no alignment.
+def splitOf(meta) {
+    return [id: meta.id, reference: meta.reference, genes: meta.arm.genes, n_genes: meta.arm.alignment.n_genes]
+}
+
+def withoutImputer(arm) {
+    return arm.findAll { name, _value -> name != 'imputer' }
+}
+
+def foldName(fold) {
+    return fold.baseName - 'fold_'
+}
+
 def thresholds(options, kind) {
     return [
         min_counts: options["${kind}_min_counts"],
@@ -176,9 +189,11 @@ workflow STLATENT {
     samples = QUALITY_CONTROL.out.h5ad
         .combine(arms)
         .map { meta, h5ad, arm -> [[id: meta.id, reference: meta.reference, arm: arm], h5ad] }
+    // [[id, reference, genes, n_genes], sample]: what the split asks of an arm
+    split_samples = samples.map { meta, h5ad -> [splitOf(meta), h5ad] }.unique()
     SPLIT_GENES(
-        samples
-            .map { meta, h5ad -> [meta.reference, meta.arm.genes, meta, h5ad] }
+        split_samples
+            .map { meta, h5ad -> [meta.reference, meta.genes, meta, h5ad] }
             .combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1])
             .map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },
         options.n_folds,
@@ -188,13 +203,17 @@ workflow STLATENT {
     )
 
     // [[id, reference, arm], [fold, ..]]: the folds with hidden genes, and how many
-    hidden = SPLIT_GENES.out.folds
-        .map { meta, folds -> [meta, folds.findAll { fold -> fold.name != 'fold_all.json' }.sort { fold -> fold.name }] }
+    hidden = samples
+        .map { meta, _h5ad -> [splitOf(meta), meta] }
+        .combine(SPLIT_GENES.out.folds, by: 0)
+        .map { _split, meta, folds -> [meta, folds.findAll { fold -> fold.name != 'fold_all.json' }.sort { fold -> fold.name }] }
 
-    // [[id, reference, arm, fold], sample, fold]
+    // [[id, reference, arm without its imputer, fold], sample, fold]
     folds = samples
+        .map { meta, h5ad -> [splitOf(meta), meta + [arm: withoutImputer(meta.arm)], h5ad] }
+        .unique()
         .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
-        .map { meta, h5ad, fold -> [meta + [fold: fold.baseName - 'fold_'], h5ad, fold] }
+        .map { _split, meta, h5ad, fold -> [meta + [fold: foldName(fold)], h5ad, fold] }
     ALIGN(
         folds
             .map { meta, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, h5ad, fold] }
@@ -212,13 +231,23 @@ workflow STLATENT {
         .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
-    IMPUTE(aligned, options.impute_genes, gene_list, options.seed, code)
+    IMPUTE(
+        aligned
+            .combine(arms)
+            .filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }
+            .map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
+        options.impute_genes,
+        gene_list,
+        options.seed,
+        code,
+    )
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
     BASELINES(
-        folds
-            .filter { meta, _h5ad, _fold -> meta.fold != 'all' }
-            .map { meta, h5ad, fold -> [meta.reference, meta, h5ad, fold] }
+        split_samples
+            .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
+            .filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }
+            .map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }
             .combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0)
             .map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] },
         options.baselines,
@@ -227,10 +256,14 @@ workflow STLATENT {
     )
 
     // [[id, reference, arm], [h5ad, ..]]: two files a fold, or fewer at the end of the run when a fold failed
+    baselines = samples
+        .map { meta, _h5ad -> [splitOf(meta), meta] }
+        .combine(BASELINES.out.h5ad.map { meta, h5ad -> [meta.findAll { name, _value -> name != 'fold' }, h5ad] }, by: 0)
+        .map { _split, meta, h5ad -> [meta, h5ad] }
     imputed = IMPUTE.out.h5ad
-        .mix(BASELINES.out.h5ad)
         .filter { meta, _h5ad -> meta.fold != 'all' }
         .map { meta, h5ad -> [meta.subMap('id', 'reference', 'arm'), h5ad] }
+        .mix(baselines)
         .combine(hidden, by: 0)
         .map { meta, h5ad, fold_files -> [groupKey(meta, 2 * fold_files.size()), h5ad] }
         .groupTuple(remainder: true)

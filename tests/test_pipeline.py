@@ -86,12 +86,21 @@ def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
     assert first.returncode == 0, first.stdout
     assert {process(task) for task in tasks(tmp_path)} == PROCESSES
     assert "Report: " in first.stdout
-    (versions,) = (tmp_path / "work").rglob("stlatent_mqc_versions.yml")
-    assert {"python", "multiqc", "torch"} <= set(re.findall(r"^  ([\w-]+):", versions.read_text(), re.M))
+    versions, *_ = (tmp_path / "work").rglob("stlatent_mqc_versions.yml")
+    assert {"python", "multiqc", "torch"} <= set(
+        re.findall(r"^  ([\w-]+):", versions.read_text(), re.M)
+    )
 
     again = run_pipeline(*arguments, "-resume", folder=tmp_path, project=project)
     assert again.returncode == 0, again.stdout
     assert {task["status"] for task in tasks(tmp_path)} == {"CACHED"}
+
+    other = run_pipeline(
+        *arguments, "-resume", "--imputer", "knn", folder=tmp_path, project=project
+    )
+    assert other.returncode == 0, other.stdout
+    repeated = {process(task) for task in tasks(tmp_path) if task["status"] != "CACHED"}
+    assert repeated == {"IMPUTE", "SCORE", "COLLATE", "MULTIQC"}
 
     with (project / "bin" / "stlatent" / "slots.py").open("a") as module:
         module.write("# changed\n")
@@ -151,7 +160,7 @@ def edit(project: Path, name: str, old: str, new: str) -> None:
 def test_a_single_prediction_is_scored_and_a_run_without_samples_fails(
     run_pipeline, project, tmp_path
 ):
-    stub, at = "    stub:\n    \"\"\"\n", "${meta.id}${meta.fold}"
+    stub, at = '    stub:\n    """\n', "${meta.id}${meta.fold}"
     edit(project, "align", stub, f"{stub}    [[ {at} != sample_a[12] ]]\n")
     edit(project, "baselines", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
     edit(

@@ -17,7 +17,7 @@ process SPLIT_GENES {
     """
     split_genes.py --spatial ${spatial} --reference ${reference} --hvg ${hvg} \\
         --n-folds ${n_folds} --evaluation-genes ${evaluation_genes} \\
-        --n-alignment-genes ${meta.arm.alignment.n_genes} --seed ${seed} \\
+        --n-alignment-genes ${meta.n_genes} --seed ${seed} \\
         --output-dir ${meta.id}.folds --failure ${meta.id}.failure.json
     """
 
