@@ -133,8 +133,7 @@ workflow STLATENT {
         inputs.map { all -> sourcesJson(all) },
         code,
     )
-    input = CHECK_INPUT.out
-        .map { json, problems, requests -> [readInput(json, problems), requests] }
+    input = CHECK_INPUT.out.map { json, problems, requests -> [readInput(json, problems), requests] }
 
     // [[id, kind, reference], source, request]: samples, and the references that they share
     wanted = input.flatMap { checked, requests ->
@@ -150,36 +149,26 @@ workflow STLATENT {
         }
     }
     INGEST(
-        wanted
-            .combine(sources, by: 0)
-            .map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] },
+        wanted.combine(sources, by: 0).map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] },
         code,
     )
-    ingested = INGEST.out.h5ad
-        .branch { meta, _h5ad ->
-            references: meta.kind == 'reference'
-            samples: true
-        }
+    ingested = INGEST.out.h5ad.branch { meta, _h5ad ->
+        references: meta.kind == 'reference'
+        samples: true
+    }
     QUALITY_CONTROL_REFERENCE(ingested.references, thresholds(options, 'reference'), code)
     QUALITY_CONTROL(ingested.samples, thresholds(options, 'spatial'), code)
 
     // [[reference, genes], h5ad]: what is asked of a reference, once for all arms that ask the same
     SELECT_GENES(
-        QUALITY_CONTROL_REFERENCE.out.h5ad
-            .combine(arms)
-            .map { meta, h5ad, arm -> [[id: meta.id, genes: arm.genes], h5ad] }
-            .unique(),
+        QUALITY_CONTROL_REFERENCE.out.h5ad.combine(arms).map { meta, h5ad, arm -> [[id: meta.id, genes: arm.genes], h5ad] }.unique(),
         code,
     )
     references = QUALITY_CONTROL_REFERENCE.out.h5ad
         .map { meta, h5ad -> [meta.id, h5ad] }
         .combine(SELECT_GENES.out.hvg.map { meta, hvg -> [meta.id, meta.genes, hvg] }, by: 0)
     TRAIN_VAE(
-        references
-            .combine(arms)
-            .filter { _id, _h5ad, genes, _hvg, arm -> arm.genes == genes }
-            .map { id, h5ad, genes, hvg, arm -> [[id: id, genes: genes, vae: arm.vae], h5ad, hvg] }
-            .unique(),
+        references.combine(arms).filter { _id, _h5ad, genes, _hvg, arm -> arm.genes == genes }.map { id, h5ad, genes, hvg, arm -> [[id: id, genes: genes, vae: arm.vae], h5ad, hvg] }.unique(),
         options.seed,
         device,
         code,
@@ -192,10 +181,7 @@ workflow STLATENT {
     // [[id, reference, genes, n_genes], sample]: what the split asks of an arm
     split_samples = samples.map { meta, h5ad -> [splitOf(meta), h5ad] }.unique()
     SPLIT_GENES(
-        split_samples
-            .map { meta, h5ad -> [meta.reference, meta.genes, meta, h5ad] }
-            .combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1])
-            .map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },
+        split_samples.map { meta, h5ad -> [meta.reference, meta.genes, meta, h5ad] }.combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1]).map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },
         options.n_folds,
         options.evaluation_genes,
         options.seed,
@@ -215,10 +201,7 @@ workflow STLATENT {
         .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
         .map { _split, meta, h5ad, fold -> [meta + [fold: foldName(fold)], h5ad, fold] }
     ALIGN(
-        folds
-            .map { meta, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, h5ad, fold] }
-            .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
-            .map { _reference, _genes, _settings, meta, h5ad, fold, vae -> [meta, h5ad, vae, fold] },
+        folds.map { meta, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, h5ad, fold] }.combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2]).map { _reference, _genes, _settings, meta, h5ad, fold, vae -> [meta, h5ad, vae, fold] },
         options.seed,
         device,
         code,
@@ -232,10 +215,7 @@ workflow STLATENT {
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
     IMPUTE(
-        aligned
-            .combine(arms)
-            .filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }
-            .map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
+        aligned.combine(arms).filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }.map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
         options.impute_genes,
         gene_list,
         options.seed,
@@ -244,12 +224,7 @@ workflow STLATENT {
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
     BASELINES(
-        split_samples
-            .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
-            .filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }
-            .map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }
-            .combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0)
-            .map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] },
+        split_samples.combine(SPLIT_GENES.out.folds.transpose(), by: 0).filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }.map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }.combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0).map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] },
         options.baselines,
         options.seed,
         code,
@@ -305,7 +280,8 @@ workflow STLATENT {
         code,
     )
 
-    versions = channel.topic('versions')
+    versions = channel
+        .topic('versions')
         .unique()
         .map { process, tool, version -> versionLine(process.tokenize(':').last(), tool, version) }
         .mix(

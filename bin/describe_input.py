@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+
 from stlatent import readers, slots
 from stlatent.failures import OUT_OF_MEMORY_EXIT
 

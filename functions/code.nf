@@ -12,7 +12,10 @@ def fingerprint(folder) {
 }
 
 def pythonFiles(folder) {
-    return folder.listFiles().toList().collectMany { file ->
-        file.isDirectory() ? pythonFiles(file) : (file.name.endsWith('.py') ? [file] : [])
-    }
+    return folder
+        .listFiles()
+        .toList()
+        .collectMany { file ->
+            file.isDirectory() ? pythonFiles(file) : (file.name.endsWith('.py') ? [file] : [])
+        }
 }

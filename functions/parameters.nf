@@ -35,10 +35,12 @@ def parameterGroups(schema_file) {
 // Those that institutional configuration files (nf-core/configs) set are not ours and do no harm.
 def unknownParameters(given, known) {
     def foreign = ~/(config_profile_|custom_config_|igenomes_).*|validate_params|monochrome_logs/
-    return (given - known).findAll { name -> !(name ==~ foreign) }.collect { name ->
-        def nearest = known.min { other -> distance(letters(name), letters(other)) }
-        "--${name}: there is no such parameter; the nearest is --${nearest}"
-    }
+    return (given - known)
+        .findAll { name -> !(name ==~ foreign) }
+        .collect { name ->
+            def nearest = known.min { other -> distance(letters(name), letters(other)) }
+            "--${name}: there is no such parameter; the nearest is --${nearest}"
+        }
 }
 
 def letters(name) {
@@ -48,12 +50,17 @@ def letters(name) {
 // Levenshtein's distance between two words.
 def distance(one, other) {
     def first = (0..other.size()).toList()
-    def last = one.toList().inject(first) { above, letter ->
-        other.toList().withIndex().inject([above[0] + 1]) { row, pair ->
-            def j = pair[1]
-            row + [[above[j + 1] + 1, row[j] + 1, above[j] + (pair[0] == letter ? 0 : 1)].min()]
+    def last = one
+        .toList()
+        .inject(first) { above, letter ->
+            other
+                .toList()
+                .withIndex()
+                .inject([above[0] + 1]) { row, pair ->
+                    def j = pair[1]
+                    row + [[above[j + 1] + 1, row[j] + 1, above[j] + (pair[0] == letter ? 0 : 1)].min()]
+                }
         }
-    }
     return last.last()
 }
 

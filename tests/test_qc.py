@@ -46,7 +46,7 @@ def test_mitochondrial_prefixes(gene: str, known: bool) -> None:
 
 @pytest.mark.parametrize(
     ("n_vars", "min_counts", "min_genes"),
-    [(33, 1, 1), (134, 2, 2), (999, 10, 10), (1000, 200, 100), (2000, 200, 100)],
+    [(33, 1, 1), (134, 2, 2), (2000, 20, 20), (5999, 60, 60), (6000, 200, 100), (18000, 200, 100)],
 )
 def test_thresholds_scale_with_panels_alone(n_vars: int, min_counts: int, min_genes: int) -> None:
     used = qc.effective(qc.Thresholds(200, 100, 3, 25), n_vars, counts=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MITOCHONDRIAL = re.compile(r"^(MT|Mt|mt)-")
-PANEL_GENES = 1000
+PANEL_GENES = 6000
 PANEL_SHARE = 0.01
 HISTOGRAM_BINS = 40
 OBSERVATION_FILTERS = ("min_counts", "min_genes", "max_mito", "mad_outlier")
@@ -67,10 +67,10 @@ class Measures:
 def effective(thresholds: Thresholds, n_vars: int, counts: bool) -> Thresholds:
     """Fit thresholds to the size of the panel and the kind of values.
 
-    With fewer than 1000 genes, a panel, ``min_counts`` and ``min_genes`` are at most 1 % of the
-    number of genes (rounded up); with more they are what was asked. Intensities have no counts to
-    threshold: of them only observations without any signal are removed, and no share is
-    mitochondrial.
+    With fewer than 6000 genes (a panel, or a reference cut to some genes) ``min_counts`` and
+    ``min_genes`` are at most 1 % of the number of genes (rounded up); with more they are what was
+    asked. Intensities have no counts to threshold: of them only observations without any signal
+    are removed, and no share is mitochondrial.
     """
     if not counts:
         return Thresholds(0, 0, thresholds.min_cells, 100, thresholds.mad)
