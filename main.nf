@@ -297,6 +297,14 @@ workflow STLATENT {
         .map { report, headline -> requireFinished(readJson(headline), file(options.outdir).resolve("multiqc/${report.name}")) }
 }
 
+def samplesheet(name) {
+    def sheet = file(name)
+    if (!sheet.exists() || sheet.isDirectory()) {
+        error("--input: ${sheet.exists() ? 'a folder, not a samplesheet' : 'file not found'}: ${name}")
+    }
+    return sheet
+}
+
 workflow {
     schema = file("${projectDir}/nextflow_schema.json")
     if (params.help) {
@@ -311,7 +319,7 @@ workflow {
             code_fingerprint: code,
             profile: workflow.profile,
         ]
-        STLATENT(options, file(options.input, checkIfExists: true), code, facts)
+        STLATENT(options, samplesheet(options.input), code, facts)
         workflow.onComplete = { printSummary(file(options.outdir)) }
     }
 }
