@@ -8,14 +8,12 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.evaluation import latent
-from stlatent.expression import dense, library_size, log_normalise
+from stlatent.imputation.problem import reference_expression
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 Array = np.ndarray
-
-REFERENCE_SCALE = 1e4
 
 
 def labels_of(adata: AnnData) -> Array | None:
@@ -80,9 +78,7 @@ def _knn_reference(spaces: dict[str, Array], labels: Array, seed: int) -> dict[s
 def _reference_components(
     reference: AnnData, cells: Array, hvg: list[str], n_components: int, seed: int
 ) -> Array:
-    values = dense(reference[cells, hvg].X)
-    if slots.facts(reference)["counts"]:
-        values = log_normalise(values, library_size(reference.X)[cells], REFERENCE_SCALE)
+    values = reference_expression(reference, cells, hvg)
     return latent.principal_components(values, n_components, seed)
 
 
