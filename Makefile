@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-full lint format lock clean
+.PHONY: help setup peers demo run test test-full lint format lock clean
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 NEXTFLOW := "$(CURDIR)/.nextflow-runtime/nextflow"
@@ -17,6 +17,9 @@ help: ## List the targets
 setup: ## Install Python packages and Nextflow into this folder
 	@scripts/bootstrap_nextflow.sh
 	@scripts/bootstrap_python.sh
+
+peers: setup ## Install Tangram too, for --baselines
+	@scripts/bootstrap_python.sh peers
 
 demo: setup ## Run the embedded demo; again: resume it
 	@$(NEXTFLOW) run . -profile test $(RESUME) --outdir "$(OUTDIR)/demo" $(ARGS)
@@ -47,6 +50,7 @@ format: setup ## Format the code and regenerate the table of parameters
 
 lock: ## Resolve the locked Python packages anew
 	@$(LOCK) pyproject.toml -o containers/requirements.lock
+	@$(LOCK) pyproject.toml --extra peers -c containers/requirements.lock -o containers/requirements-peers.lock
 	@$(LOCK) --group dev -c containers/requirements.lock -o containers/requirements-dev.lock
 
 clean: ## Remove what was installed and what runs left behind; results stay

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Install the locked Python environment into .venv, unless it is there already.
+# Install the locked Python environment into .venv, unless it is there already. With "peers" as
+# argument, install the optional packages of published methods too; they stay at the next call.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-locks=(containers/requirements.lock containers/requirements-dev.lock)
 stamp=.venv/installed.lock
+packages=requirements
+if [ "${1:-}" = peers ] || grep -qs '^tangram-sc==' "$stamp"; then
+    packages=requirements-peers
+fi
+locks=("containers/$packages.lock" containers/requirements-dev.lock)
 
 fail() {
     printf 'stlatent: %s\n' "$@" >&2
