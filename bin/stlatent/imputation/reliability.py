@@ -1,0 +1,366 @@
+"""How far the imputed values of a gene can be believed.
+
+A linear model predicts the correlation (PCC) that a measurement would show, from what is known of
+any gene (`stlatent.imputation.gene_features`). It starts from a prior, fitted on other tissues, and
+moves away from it as far as the held-out genes of the tissue itself give reason: with none it is the
+prior. The error of its predictions on genes it did not see gives the probability that the PCC
+exceeds `THRESHOLD`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from stlatent.imputation.gene_features import fisher
+
+Array = np.ndarray
+
+THRESHOLD = 0.3
+HIGH, MEDIUM = 0.8, 0.5
+LABELS = ("high", "medium", "low")
+NORMALISED, RAW = "pcc_normalised", "pcc"
+PRIOR_FILE = Path(__file__).with_name("reliability_prior.json")
+
+# The prior counts as much as this many genes: little for the tissue's general level, in which
+# tissues differ most, much for what the features mean.
+LEVEL_GENES = 5.0
+SLOPE_GENES = 100.0
+ERROR_GENES = 20.0
+PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)
+MOST = 3.0
+MIN_VALIDATION_GENES = 10
+_TINY = 0.01
+
+
+def _logit(share: Array) -> Array:
+    return np.log((share + _TINY) / (1 - share + _TINY))
+
+
+def _log(values: Array) -> Array:
+    return np.log(values + _TINY)
+
+
+def _same(values: Array) -> Array:
+    return values
+
+
+TRANSFORMS = {
+    "panel_predictability": fisher,
+    "latent_predictability": fisher,
+    "reference_detection": _logit,
+    "reference_mean": _log,
+    "prediction_spread": _log,
+    "morans_i": _same,
+    "candidate_agreement": fisher,
+    "sampling_ceiling": fisher,
+    "sampling_ceiling_normalised": fisher,
+    "library_correlation": fisher,
+    "panel_context": _same,
+}
+FEATURES = tuple(TRANSFORMS)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Predicts one PCC: ``intercept + x @ slopes`` with errors of standard deviation ``error``."""
+
+    intercept: float
+    slopes: Array
+    error: float
+
+    def predict(self, x: Array) -> Array:
+        """Return predicted PCCs of n genes, x: n x features."""
+        return np.clip(self.intercept + x @ self.slopes, -1.0, 1.0)
+
+    def probability(self, x: Array) -> Array:
+        """Return the probability that the PCC exceeds `THRESHOLD`, for normal errors."""
+        return norm.cdf((self.predict(x) - THRESHOLD) / self.error)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Reliability of genes.
+
+    Attributes
+    ----------
+    centre, scale
+        Of the transformed features.
+    lines
+        By target, `NORMALISED` and `RAW`.
+    n_genes
+        Genes of the tissue itself that had a say; 0: the prior.
+    """
+
+    centre: Array
+    scale: Array
+    lines: dict[str, Line]
+    n_genes: int = 0
+
+    def design(self, table: pd.DataFrame) -> Array:
+        """Return standardised features, n x features; what is missing counts as average."""
+        columns = [TRANSFORMS[name](table[name].to_numpy(float)) for name in FEATURES]
+        x = (np.stack(columns, axis=1) - self.centre) / self.scale
+        return np.clip(np.nan_to_num(x, nan=0.0), -MOST, MOST)
+
+    def predict(self, table: pd.DataFrame, counts: bool) -> pd.DataFrame:
+        """Return the columns that the output holds, one row a gene.
+
+        ``reliability``: probability that the normalised PCC exceeds `THRESHOLD`, ``reliability_raw``
+        of the raw one, ``predicted_pcc`` (normalised) and ``reliability_label``. Without counts there
+        is no library to divide out, and raw is the same.
+
+        Parameters
+        ----------
+        table
+            Columns `FEATURES`.
+        counts
+            Whether the tissue holds counts.
+        """
+        x = self.design(table)
+        line, raw = self.lines[NORMALISED], self.lines[RAW if counts else NORMALISED]
+        probability = line.probability(x)
+        return pd.DataFrame(
+            {
+                "reliability": probability,
+                "reliability_raw": raw.probability(x),
+                "predicted_pcc": line.predict(x),
+                "predicted_pcc_raw": raw.predict(x),
+                "reliability_label": labels(probability),
+            },
+            index=table.index,
+        )
+
+
+def labels(probability: Array) -> Array:
+    """Return high (at least `HIGH`), medium (at least `MEDIUM`) or low."""
+    return np.select([probability >= HIGH, probability >= MEDIUM], LABELS[:2], LABELS[2])
+
+
+def read_prior(path: Path = PRIOR_FILE) -> Model:
+    """Read a prior: numbers in JSON."""
+    content = json.loads(path.read_text())
+    if tuple(content["features"]) != FEATURES:
+        msg = (
+            f"{path.name} was fitted with other features: run benchmarks/reliability.py --fit-prior"
+        )
+        raise ValueError(msg)
+    lines = {
+        name: Line(float(line["intercept"]), np.array(line["slopes"]), float(line["error"]))
+        for name, line in content["targets"].items()
+    }
+    return Model(np.array(content["centre"]), np.array(content["scale"]), lines)
+
+
+def prior_content(prior: Model, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `read_prior` reads."""
+    return {
+        "features": list(FEATURES),
+        "centre": prior.centre.round(6).tolist(),
+        "scale": prior.scale.round(6).tolist(),
+        "targets": {
+            name: {
+                "intercept": round(line.intercept, 6),
+                "slopes": line.slopes.round(6).tolist(),
+                "error": round(line.error, 6),
+            }
+            for name, line in prior.lines.items()
+        },
+        "provenance": dict(provenance),
+    }
+
+
+def fit_prior(tissues: Mapping[str, pd.DataFrame], counts: Mapping[str, bool]) -> Model:
+    """Fit on the held-out genes of several tissues, every tissue weighing the same.
+
+    Ridge regression whose penalty is the one of `PENALTIES` that predicts tissues left out best; the
+    error is the one made on tissues left out. Raw PCCs are learned from tissues of counts alone.
+
+    Parameters
+    ----------
+    tissues
+        Tables with `FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene.
+    counts
+        Whether a tissue holds counts.
+
+    Raises
+    ------
+    ValueError
+        When fewer than two tissues hold counts.
+    """
+    every = pd.concat([table[list(FEATURES)] for table in tissues.values()])
+    weights = np.concatenate([np.full(len(table), 1 / len(table)) for table in tissues.values()])
+    raw = np.stack([TRANSFORMS[name](every[name].to_numpy(float)) for name in FEATURES], axis=1)
+    centre = _weighted_mean(raw, weights)
+    scale = np.sqrt(_weighted_mean((raw - centre) ** 2, weights))
+    blank = Model(centre, np.where(scale > 0, scale, 1.0), {})
+    counted = {name: table for name, table in tissues.items() if counts[name]}
+    if len(counted) < 2:
+        msg = "a prior needs at least two tissues of counts"
+        raise ValueError(msg)
+    lines = {
+        NORMALISED: _prior_line(blank, list(tissues.values()), NORMALISED),
+        RAW: _prior_line(blank, list(counted.values()), RAW),
+    }
+    return Model(blank.centre, blank.scale, lines)
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    known = ~np.isnan(values)
+    total = (known * weights[:, None]).sum(0)
+    return (np.where(known, values, 0.0) * weights[:, None]).sum(0) / np.where(total > 0, total, 1)
+
+
+def _prior_line(model: Model, tables: list[pd.DataFrame], target: str) -> Line:
+    known = [
+        (model.design(table), table[target].to_numpy(float), 1 / len(table)) for table in tables
+    ]
+
+    def errors(penalty: float) -> list[float]:
+        found = []
+        for number, (x, y, _) in enumerate(known):
+            others = [other for place, other in enumerate(known) if place != number]
+            intercept, slopes = _ridge(others, penalty)
+            found.append(float(((intercept + x @ slopes - y) ** 2).mean()))
+        return found
+
+    penalty = min(PENALTIES, key=lambda value: float(np.mean(errors(value))))
+    intercept, slopes = _ridge(known, penalty)
+    return Line(intercept, slopes, float(np.sqrt(np.mean(errors(penalty)))))
+
+
+def _ridge(tables: Sequence[tuple[Array, Array, float]], penalty: float) -> tuple[float, Array]:
+    """Weighted ridge regression; the penalty is relative to the total weight."""
+    x = np.concatenate([x for x, _, _ in tables])
+    y = np.concatenate([y for _, y, _ in tables])
+    w = np.concatenate([np.full(len(y), weight) for _, y, weight in tables])
+    w = w / w.sum()
+    mean_x, mean_y = w @ x, float(w @ y)
+    centred = x - mean_x
+    gram = centred.T @ (centred * w[:, None]) + penalty * np.eye(x.shape[1])
+    slopes = np.linalg.solve(gram, centred.T @ (w * (y - mean_y)))
+    return mean_y - float(mean_x @ slopes), slopes
+
+
+def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
+    """Adapt the prior to the held-out genes of a tissue.
+
+    What the prior leaves unexplained is regressed on the features, penalised as if `LEVEL_GENES` and
+    `SLOPE_GENES` further genes had shown the prior to be right. The error is that of genes in folds
+    left out, the prior's own counting as `ERROR_GENES` genes.
+
+    Parameters
+    ----------
+    table
+        `FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene; may be empty.
+    folds
+        The fold of every gene.
+    """
+    if table.empty:
+        return prior
+    x = prior.design(table)
+    lines = {}
+    for target, line in prior.lines.items():
+        y = table[target].to_numpy(float)
+        left_out = np.empty(len(y))
+        for fold in np.unique(folds):
+            away = folds == fold
+            kept = _adapted(line, x[~away], y[~away])
+            left_out[away] = kept.predict(x[away])
+        own, n = float(((left_out - y) ** 2).mean()), len(y)
+        error = np.sqrt((n * own + ERROR_GENES * line.error**2) / (n + ERROR_GENES))
+        adapted = _adapted(line, x, y)
+        lines[target] = Line(adapted.intercept, adapted.slopes, float(error))
+    return Model(prior.centre, prior.scale, lines, len(table))
+
+
+def _adapted(line: Line, x: Array, y: Array) -> Line:
+    with_one = np.column_stack([np.ones(len(x)), x])
+    penalty = np.diag([LEVEL_GENES, *[SLOPE_GENES] * x.shape[1]])
+    rest = y - (line.intercept + x @ line.slopes)
+    change = np.linalg.solve(with_one.T @ with_one + penalty, with_one.T @ rest)
+    return Line(line.intercept + float(change[0]), line.slopes + change[1:], line.error)
+
+
+def cross_fitted(table: pd.DataFrame, folds: Array, prior: Model, counts: bool) -> pd.DataFrame:
+    """Return `Model.predict` of every gene by a model that did not see its fold."""
+    parts = []
+    for fold in np.unique(folds):
+        away = folds == fold
+        model = fit(table[~away], folds[~away], prior)
+        parts.append(model.predict(table[away], counts))
+    return pd.concat(parts).loc[table.index]
+
+
+def validation(predicted: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+    """Compare predicted with true PCCs of genes that a model did not see.
+
+    Returns
+    -------
+    By target: ``auroc`` of PCC > `THRESHOLD` (None where all genes are on one side),
+    ``calibration_error`` (mean |predicted - observed| share over tenths of the genes), ``correlation``
+    of predicted with true PCC, ``share`` above the threshold, ``risk_coverage``; and ``labels``: how
+    many genes have a label, and how many of these are above the threshold.
+    """
+    above = table[NORMALISED].to_numpy() > THRESHOLD
+    given = predicted["reliability_label"].to_numpy()
+    return {
+        "n_genes": len(table),
+        NORMALISED: _judge(predicted["reliability"], predicted["predicted_pcc"], table[NORMALISED]),
+        RAW: _judge(predicted["reliability_raw"], predicted["predicted_pcc_raw"], table[RAW]),
+        "labels": {
+            name: {"genes": int((given == name).sum()), "above": int(above[given == name].sum())}
+            for name in LABELS
+        },
+    }
+
+
+def _judge(
+    probability: pd.Series[float], predicted: pd.Series[float], true: pd.Series[float]
+) -> dict[str, Any]:
+    p, expected, pcc = (series.to_numpy(float) for series in (probability, predicted, true))
+    above = pcc > THRESHOLD
+    spread = float(expected.std() * pcc.std())
+    enough = len(pcc) >= MIN_VALIDATION_GENES
+    return {
+        "auroc": auroc(p, above) if enough else None,
+        "calibration_error": calibration_error(p, above) if enough else None,
+        "correlation": float(np.corrcoef(expected, pcc)[0, 1]) if enough and spread > 0 else None,
+        "share": float(above.mean()),
+        "mean": float(pcc.mean()),
+        "risk_coverage": risk_coverage(p, pcc),
+    }
+
+
+def auroc(score: Array, positive: Array) -> float | None:
+    """Area under the ROC curve, by the Mann-Whitney statistic; None with one class alone."""
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if not n_positive or not n_negative:
+        return None
+    ranks = float(rankdata(score)[positive].sum())
+    return (ranks - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def calibration_error(probability: Array, positive: Array, n_bins: int = 10) -> float:
+    """Expected calibration error: mean |mean probability - observed share| over equal bins."""
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, n_bins) if len(part)]
+    gaps = [abs(probability[part].mean() - positive[part].mean()) * len(part) for part in parts]
+    return float(sum(gaps) / len(order))
+
+
+def risk_coverage(score: Array, pcc: Array) -> list[list[float]]:
+    """Return [share of genes kept, their mean PCC], keeping the genes of the highest scores."""
+    ranked = pcc[np.argsort(-score, kind="stable")]
+    means = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    shares = np.linspace(0.05, 1.0, 20)
+    at = np.maximum(np.ceil(shares * len(ranked) - 1e-9).astype(int), 1)
+    return [[round(float(s), 2), float(means[i - 1])] for s, i in zip(shares, at, strict=True)]
