@@ -134,6 +134,7 @@ def main(
             imputer,
             [name for name in layers if name != imputer],
             normalised=complete,
+            features=True,
         )
         seconds = predictor.total_seconds(float(noted["seconds"]), learning)
         note(output, "seconds", {**seconds, "stlatent": seconds[imputer]})

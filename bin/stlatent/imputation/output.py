@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
+from stlatent.imputation.candidates import CANDIDATES
+from stlatent.imputation.gene_features import COMPARED, GeneFeatures
 from stlatent.imputation.imputer import Imputer, gene_blocks
+from stlatent.imputation.intervals import LIBRARY
+from stlatent.imputation.problem import reference_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -19,7 +23,8 @@ SPOTS_PER_CHUNK = 1000
 GENES_PER_CHUNK = 200
 
 
-def _matrix(group: h5py.Group, name: str, shape: tuple[int, int]) -> h5py.Dataset:
+def create_matrix(group: h5py.Group, name: str, shape: tuple[int, int]) -> h5py.Dataset:
+    """Make an empty float32 matrix of an h5ad file, compressed and chunked by spots and genes."""
     data = group.create_dataset(
         name,
         shape=shape,
@@ -42,8 +47,11 @@ def write_imputed(
     default: str,
     layers: list[str],
     normalised: bool,
+    features: bool = False,
 ) -> None:
     """Impute ``genes`` and write them.
+
+    Where the tissue holds counts, ``obs`` gets every spot's expected library.
 
     Parameters
     ----------
@@ -61,7 +69,14 @@ def write_imputed(
         Methods to add as layers, on the count scale.
     normalised
         Whether to add ``layers['normalised']`` of the default method.
+    features
+        Whether to add to ``var`` what `stlatent.imputation.gene_features` says of the default method.
     """
+    if imputer.counts:
+        skeleton.obs = skeleton.obs.assign(**{LIBRARY: imputer.library})
+    describer = describe_genes(imputer, genes) if features else None
+    compared = [name for name in COMPARED if name in CANDIDATES] if features else []
+    described = []
     skeleton.write_h5ad(path, compression="gzip")
     shape = (skeleton.n_obs, len(genes))
     methods = list(dict.fromkeys([default, *layers]))
@@ -70,19 +85,52 @@ def write_imputed(
             del file["X"]
         group = file["layers"]
         targets = {
-            name: _matrix(file, "X", shape) if name == default else _matrix(group, name, shape)
+            name: create_matrix(file, "X", shape)
+            if name == default
+            else create_matrix(group, name, shape)
             for name in methods
         }
-        scaled = _matrix(group, slots.NORMALISED, shape) if normalised else None
+        scaled = create_matrix(group, slots.NORMALISED, shape) if normalised else None
         start = 0
         for names in gene_blocks(genes):
             columns = slice(start, start + len(names))
             start += len(names)
-            predicted = imputer.predict(names, methods)
+            predicted = imputer.predict(names, list(dict.fromkeys([*methods, *compared])))
             for name in methods:
                 targets[name][:, columns] = imputer.on_count_scale(predicted[name], names)
             if scaled is not None:
                 scaled[:, columns] = imputer.normalised(predicted[default], names)
+            if describer is not None:
+                table = describer.table(
+                    imputer.candidates.problem(names),
+                    predicted[default],
+                    [predicted[name] for name in compared],
+                    imputer.normalised(predicted[default], names),
+                    imputer.on_count_scale(predicted[default], names),
+                )
+                described.append(table.set_axis(names))
+        if described:
+            replace_var(file, skeleton.var.join(pd.concat(described)))
+
+
+def describe_genes(imputer: Imputer, genes: list[str]) -> GeneFeatures:
+    """Return what computes the features of genes that ``imputer`` imputes."""
+    candidates = imputer.candidates
+    cells = reference_cells(candidates.reference.n_obs, candidates.seed)
+    return GeneFeatures(
+        candidates.problem(genes[:1]),
+        candidates.latent[cells],
+        imputer.library if imputer.counts else None,
+        candidates.seed,
+    )
+
+
+def replace_var(file: h5py.File, var: pd.DataFrame) -> None:
+    """Write ``var`` of an open h5ad file anew."""
+    import anndata
+
+    del file["var"]
+    anndata.io.write_elem(file, "var", var)
 
 
 def note(path: str | Path, name: str, value: dict[str, float]) -> None:
