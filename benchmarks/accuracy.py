@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Correlation of imputed with measured values of held-out genes, for every method on the same folds.
+
+    benchmarks/accuracy.py --data DIR --cache DIR [--pairs a,b] [--methods stlatent,tangram,...]
+
+DIR has a folder a pair with ``scrna.h5ad`` and ``spatial.h5ad``. Every finished fold of a method is
+appended to ``CACHE/accuracy.csv`` and not repeated; the table is printed at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
+
+from stlatent import devices, expression, genes, readers
+from stlatent.alignment.inputs import prepare
+from stlatent.alignment.trainer import AlignmentSettings, align, place
+from stlatent.evaluation.metrics import pcc
+from stlatent.imputation import inner_folds, predictors
+from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.imputer import DECODER, STACK, Imputer
+from stlatent.imputation.problem import build_problem
+from stlatent.ingestion import ingest
+from stlatent.peers import PEERS
+from stlatent.vae import registry, storage
+from stlatent.vae.interface import VAESettings
+
+Array = np.ndarray
+
+# Limits under which the slow peers stay affordable: (genes, spots, cells).
+LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
+    "pdac_a": (300, None, None),
+    "mob": (300, None, None),
+    "drosophila_bdtnp": (None, 1500, None),
+    "hypothalamus_rctd": (None, None, None),
+    "osmfish_ssp": (None, 2000, 2500),
+    "hypothalamus_poa": (None, 2000, None),
+}
+OURS = ("stlatent", *(f"stlatent_{name}" for name in (*CANDIDATES, DECODER)))
+PUBLISHED = ("tangram", "gimvi", "spage")
+COLUMNS = ("pair", "method", "fold", "gene", "pcc", "pcc_normalised", "seconds")
+SEED = 0
+
+
+@dataclass
+class Pair:
+    """A tissue restricted to the genes of the benchmark, and its reference with all genes."""
+
+    name: str
+    spatial: AnnData
+    reference: AnnData
+    cache: Path
+
+    @cached_property
+    def vae(self) -> storage.SavedVAE:
+        """The VAE of the reference, trained with the pipeline's defaults at first use."""
+        folder = self.cache / f"{self.name}.vae"
+        if not folder.exists():
+            began = time.perf_counter()
+            hvg = genes.rank_genes(self.reference, 2000)[:2000]
+            settings = VAESettings(seed=SEED)
+            trained = registry.trainer("scvi")(self.reference, hvg, settings)
+            facts = {"id": self.name, "vae": "scvi", "seconds": time.perf_counter() - began}
+            storage.save(folder, trained, self.reference, settings, facts)
+        return storage.load(folder)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Spots x hidden genes; ``library`` says whether they grow with the spot's library."""
+
+    values: Array
+    library: bool
+    seconds: float
+
+
+def sample_rows(adata: AnnData, n: int | None, ordered: bool) -> AnnData:
+    """Return ``n`` rows drawn with a fixed seed, or all."""
+    if n is None or adata.n_obs <= n:
+        return adata
+    rows = np.random.default_rng(SEED).choice(adata.n_obs, n, replace=False)
+    return adata[np.sort(rows) if ordered else rows].copy()
+
+
+def varying(adata: AnnData) -> set[str]:
+    """Return the genes that are not constant."""
+    return set(adata.var_names[genes.variances(adata.X) > 0])
+
+
+def most_variable(spatial: AnnData, names: list[str], n_top: int) -> list[str]:
+    """Return the ``n_top`` genes with the largest variance of log(1 + counts per 10,000), in order."""
+    values = expression.dense(spatial[:, names].X)
+    library = np.maximum(values.sum(axis=1), 1)
+    spread = expression.log_normalise(values, library, 1e4).var(axis=0)
+    return [names[i] for i in np.sort(np.argsort(-spread)[:n_top])]
+
+
+def read_pair(data: Path, name: str, cache: Path) -> Pair:
+    """Read a pair and cut it to `LIMITS`."""
+    n_genes, n_spots, n_cells = LIMITS.get(name, (300, 2000, 5000))
+    request = {"id": name}
+    reference = ingest(readers.read(data / name / "scrna.h5ad", "reference", None, []), request)
+    spatial = ingest(readers.read(data / name / "spatial.h5ad", "spatial", None, []), request)
+    reference = sample_rows(reference, n_cells, ordered=False)
+    spatial = sample_rows(spatial, n_spots, ordered=True)
+    both = varying(reference) & varying(spatial)
+    shared = [gene for gene in spatial.var_names if gene in both]
+    if n_genes:
+        shared = most_variable(spatial, shared, n_genes)
+    return Pair(name, spatial[:, shared].copy(), reference, cache)
+
+
+def folds(names: list[str], n_folds: int) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield (number, panel, hidden)."""
+    shuffled = np.array(names)
+    np.random.default_rng(SEED).shuffle(shuffled)
+    for number, hidden in enumerate(np.array_split(shuffled, n_folds)):
+        away = set(hidden)
+        yield number, [gene for gene in names if gene not in away], hidden.tolist()
+
+
+def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted]:
+    """Return the default imputer and each of its candidates, as ALIGN and IMPUTE make them."""
+    vae, spatial = pair.vae, pair.spatial
+    latent = np.asarray(vae.reference.obsm["X_vae"], dtype=np.float32)
+    began = time.perf_counter()
+    settings = AlignmentSettings(seed=SEED)
+    aligned = align(prepare(spatial, vae.reference, panel, hidden, 8), settings)
+    inner = []
+    for away in inner_folds.split_panel(panel, 3, SEED):
+        seen = [gene for gene in panel if gene not in set(away)]
+        inputs = prepare(spatial, vae.reference, seen, [*hidden, *away], 8)
+        found = place(inputs, settings)
+        inner.append(inner_folds.InnerFold(away, found.latent, found.precision))
+    alignment = time.perf_counter() - began
+
+    def see(panel: list[str], hidden: list[str], at: inner_folds.InnerFold) -> Candidates:
+        return Candidates(
+            spatial, vae.reference, panel, hidden, at.z, latent, at.precision, SEED
+        )
+
+    began = time.perf_counter()
+    weights = inner_folds.stack_weights(inner, panel, hidden, see)
+    learning = time.perf_counter() - began
+    state = max((aligned.before, aligned.after), key=lambda positions: positions.validation)
+    outer = see(panel, hidden, inner_folds.InnerFold([], state.latent, state.precision))
+    imputer = Imputer(outer, weights, vae.decoder, vae.genes)
+    predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
+    seconds = imputer.total_seconds(alignment, learning)
+    print(f"  weights {({k: round(v, 2) for k, v in weights.by_candidate.items()})}", flush=True)
+    return {
+        "stlatent" if name == STACK else f"stlatent_{name}": Predicted(
+            imputer.on_count_scale(values, hidden), imputer.counts, seconds[name]
+        )
+        for name, values in predicted.items()
+    }
+
+
+def mean_of_three(problem: predictors.Problem) -> Array:
+    """Return the mean of two kernel ridges and of a linear ridge with a fixed penalty."""
+    reference, tissue = predictors.standardised_panels(problem, 0.3)
+    target = problem.reference_target
+    mean, spread = target.mean(0), target.std(0) + 1e-6
+    covariance = reference.T @ reference / len(reference) + 3 * np.eye(reference.shape[1])
+    weights = np.linalg.solve(covariance, reference.T @ ((target - mean) / spread))
+    linear = mean + spread * (tissue @ (weights / len(reference)))
+    smooth = predictors.kernel_ridge(problem)
+    sharp = predictors.kernel_ridge(problem, scale=6.0, penalty=2.0)
+    return np.asarray((linear + smooth + sharp) / 3, dtype=np.float32)
+
+
+SIMPLE: dict[str, predictors.Predictor] = {
+    "null": predictors.null,
+    "ridge": predictors.ridge,
+    "kernel_ridge": predictors.kernel_ridge,
+    "knn": predictors.knn,
+    "mean_of_three": mean_of_three,
+}
+
+
+def simple(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
+    """Return a predictor learned on the reference, times the observed library."""
+    began = time.perf_counter()
+    problem = build_problem(pair.spatial, pair.reference, panel, hidden, hidden, SEED)
+    values = SIMPLE[method](problem)
+    library = expression.visible_library(pair.spatial, hidden)
+    if library is None:
+        values = predictors.to_intensities(values)
+    else:
+        total = predictors.expected_total(problem, expression.dense(pair.spatial[:, panel].X))
+        values = predictors.to_counts(values, library, total)
+    return {method: Predicted(values, library is not None, time.perf_counter() - began)}
+
+
+def peer(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
+    """Return a published method's prediction as it gives it; gimVI's grow with the library."""
+    began = time.perf_counter()
+    found = PEERS[method](pair.spatial, pair.reference, panel, hidden, SEED)
+    return {method: Predicted(found.values, method == "gimvi", time.perf_counter() - began)}
+
+
+def methods(names: list[str]) -> dict[str, Callable[..., dict[str, Predicted]]]:
+    """Return how each of the methods asked for is run."""
+    known: dict[str, Callable[..., dict[str, Predicted]]] = {"stlatent": ours}
+    known |= {name: partial(simple, method=name) for name in SIMPLE}
+    known |= {name: partial(peer, method=name) for name in PUBLISHED}
+    return {name: known[name] for name in names}
+
+
+def score(spatial: AnnData, hidden: list[str], predicted: Predicted) -> tuple[Array, Array]:
+    """Return the correlation of each gene with raw values, and with library-normalised ones."""
+    raw = expression.dense(spatial[:, hidden].X)
+    library = expression.visible_library(spatial, hidden)
+    values = np.maximum(np.nan_to_num(predicted.values), 0)
+    if library is None:
+        return pcc(raw, values), pcc(raw, values)
+    library = np.maximum(library, 1)
+    target = float(np.median(library))
+    normalised = expression.log_normalise(raw, library, target)
+    imputed = expression.log_normalise(values, library, target) if predicted.library else values
+    return pcc(raw, values), pcc(normalised, imputed)
+
+
+def table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return mean correlations, raw / normalised, methods x pairs, with the mean over pairs."""
+    by_gene = scores.groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]].mean()
+    raw, normalised = (by_gene[name].unstack() for name in ("pcc", "pcc_normalised"))
+    best = [method for method in PUBLISHED if method in raw.index]
+    if best:
+        raw.loc["best published"] = raw.loc[best].max()
+        normalised.loc["best published"] = normalised.loc[best].max()
+    complete = raw.notna().all(axis=1)
+    raw["mean"], normalised["mean"] = (t.mean(axis=1).where(complete) for t in (raw, normalised))
+    text = raw.map("{:.3f}".format) + " / " + normalised.map("{:.3f}".format)
+    return text.loc[raw["mean"].sort_values(ascending=False).index]
+
+
+def seconds(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the median seconds of a fold, methods x pairs."""
+    folded = scores.groupby(["method", "pair", "fold"], sort=False)["seconds"].first()
+    return folded.groupby(["method", "pair"], sort=False).median().unstack().round(1)
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--cache", type=click.Path(path_type=Path), required=True)
+@click.option("--pairs", default=",".join(LIMITS), show_default=True)
+@click.option("--methods", "names", default=",".join(["stlatent", *SIMPLE, *PUBLISHED]))
+@click.option("--n-folds", default=5, show_default=True)
+@click.option("--first", default=None, type=int, help="Run only the first folds.")
+@click.option("--threads", default=1, show_default=True)
+def main(
+    data: Path,
+    cache: Path,
+    pairs: str,
+    names: str,
+    n_folds: int,
+    first: int | None,
+    threads: int,
+) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    devices.make_deterministic(SEED, threads)
+    output = cache / "accuracy.csv"
+    if not output.exists():
+        output.write_text(",".join(COLUMNS) + "\n")
+    for name in pairs.split(","):
+        pair = read_pair(data, name, cache)
+        measured = pair.spatial.var_names.tolist()
+        print(f"{name}: {pair.spatial.shape} spots x genes, {pair.reference.n_obs} cells", flush=True)
+        for number, panel, hidden in folds(measured, n_folds):
+            if first is not None and number >= first:
+                continue
+            done = pd.read_csv(output)
+            done = set(done[(done["pair"] == name) & (done["fold"] == number)]["method"])
+            for method, run in methods(names.split(",")).items():
+                if method in done:
+                    continue
+                devices.make_deterministic(SEED + zlib.crc32(name.encode()) % 1000, threads)
+                for label, predicted in run(pair, panel, hidden).items():
+                    raw, normalised = score(pair.spatial, hidden, predicted)
+                    print(
+                        f"  fold {number} {label:32s} {raw.mean():.3f} / {normalised.mean():.3f}"
+                        f"  {predicted.seconds:.0f} s",
+                        flush=True,
+                    )
+                    with output.open("a", newline="") as file:
+                        csv.writer(file).writerows(
+                            (name, label, number, gene, f"{r:.5f}", f"{n:.5f}", f"{predicted.seconds:.2f}")
+                            for gene, r, n in zip(hidden, raw, normalised, strict=True)
+                        )
+    scores = pd.read_csv(output)
+    scores = scores[scores["pair"].isin(pairs.split(","))]
+    pd.set_option("display.width", 250)
+    print("\nMean PCC, raw / normalised\n" + table(scores).to_string())
+    print("\nSeconds per fold\n" + seconds(scores).to_string())
+
+
+if __name__ == "__main__":
+    main()
