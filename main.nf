@@ -4,6 +4,7 @@ include { inputSources } from './functions/sheet'
 include { PARSE_SHEET } from './modules/parse_sheet/main'
 include { DESCRIBE_INPUT } from './modules/describe_input/main'
 include { CHECK_INPUT } from './modules/check_input/main'
+include { CHECK_PEERS } from './modules/check_peers/main'
 include { INGEST } from './modules/ingest/main'
 include { QUALITY_CONTROL } from './modules/quality_control/main'
 include { QUALITY_CONTROL as QUALITY_CONTROL_REFERENCE } from './modules/quality_control/main'
@@ -13,6 +14,7 @@ include { SPLIT_GENES } from './modules/split_genes/main'
 include { ALIGN } from './modules/align/main'
 include { IMPUTE } from './modules/impute/main'
 include { BASELINES } from './modules/baselines/main'
+include { PEER } from './modules/peer/main'
 include { SCORE } from './modules/score/main'
 include { EVALUATE } from './modules/evaluate/main'
 include { COLLATE } from './modules/collate/main'
@@ -58,6 +60,22 @@ def defaultArm(options) {
         ],
         imputer: options.imputer,
     ]
+}
+
+// The published methods that --baselines may name, each a task of its own, and the packages they are from.
+def peerPackages() {
+    return [tangram: 'tangram-sc', gimvi: 'scvi-tools', spage: 'scikit-learn']
+}
+
+def requireInstalled(missing) {
+    if (missing.text) {
+        error(missing.text.trim())
+    }
+    return true
+}
+
+def failureText(failure) {
+    return failure.method ? "${failure.method} on ${failure.kind} ${failure.id}, fold ${failure.fold}, failed: ${failure.reason}" : "${failure.kind} ${failure.id} failed in ${failure.step}: ${failure.reason}"
 }
 
 // What a step asks of an arm is all that its tasks know of it: another imputer repeats no alignment.
@@ -117,6 +135,9 @@ workflow STLATENT {
     main:
     device = options.use_gpu ? 'auto' : 'cpu'
     arms = channel.of(defaultArm(options))
+    baseline_names = options.baselines.tokenize(',').unique()
+    peer_names = baseline_names.findAll { name -> name in peerPackages() }
+    plain_names = baseline_names - peer_names
 
     PARSE_SHEET(sheet, file("${projectDir}/assets/schema_input.json"), code)
 
@@ -133,7 +154,9 @@ workflow STLATENT {
         inputs.map { all -> sourcesJson(all) },
         code,
     )
-    input = CHECK_INPUT.out.map { json, problems, requests -> [readInput(json, problems), requests] }
+    CHECK_PEERS(channel.fromList(peer_names).toList().filter { names -> names }.map { names -> names.join(',') }, code)
+    installed = CHECK_PEERS.out.map { missing -> requireInstalled(missing) }.ifEmpty(true)
+    input = CHECK_INPUT.out.combine(installed).map { json, problems, requests, _installed -> [readInput(json, problems), requests] }
 
     // [[id, kind, reference], source, request]: samples, and the references that they share
     wanted = input.flatMap { checked, requests ->
@@ -223,24 +246,33 @@ workflow STLATENT {
     )
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
-    BASELINES(
-        split_samples.combine(SPLIT_GENES.out.folds.transpose(), by: 0).filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }.map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }.combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0).map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] },
-        options.baselines,
+    // [meta, sample, reference, fold] of every fold with hidden genes
+    compared = split_samples
+        .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
+        .filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }
+        .map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }
+        .combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0)
+        .map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] }
+    BASELINES(compared.filter { plain_names }, plain_names.join(','), options.seed, code)
+    PEER(
+        compared.combine(channel.fromList(peer_names)).map { meta, h5ad, reference_h5ad, fold, name -> [meta + [method: name, distribution: peerPackages()[name]], h5ad, reference_h5ad, fold] },
         options.seed,
         code,
     )
 
-    // [[id, reference, arm], [h5ad, ..]]: two files a fold, or fewer at the end of the run when a fold failed
+    // [[id, reference, arm], [h5ad, ..]]: as many files a fold as there are tasks that predict it, or
+    // fewer at the end of the run when one failed
+    n_predictions = 1 + (plain_names ? 1 : 0) + peer_names.size()
     baselines = samples
         .map { meta, _h5ad -> [splitOf(meta), meta] }
-        .combine(BASELINES.out.h5ad.map { meta, h5ad -> [meta.findAll { name, _value -> name != 'fold' }, h5ad] }, by: 0)
+        .combine(BASELINES.out.h5ad.mix(PEER.out.h5ad).map { meta, h5ad -> [meta.findAll { name, _value -> !(name in ['fold', 'method', 'distribution']) }, h5ad] }, by: 0)
         .map { _split, meta, h5ad -> [meta, h5ad] }
     imputed = IMPUTE.out.h5ad
         .filter { meta, _h5ad -> meta.fold != 'all' }
         .map { meta, h5ad -> [meta.subMap('id', 'reference', 'arm'), h5ad] }
         .mix(baselines)
         .combine(hidden, by: 0)
-        .map { meta, h5ad, fold_files -> [groupKey(meta, 2 * fold_files.size()), h5ad] }
+        .map { meta, h5ad, fold_files -> [groupKey(meta, n_predictions * fold_files.size()), h5ad] }
         .groupTuple(remainder: true)
         .map { key, files -> [key.getGroupTarget(), files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
     SCORE(samples.join(hidden).join(imputed), code)
@@ -255,13 +287,14 @@ workflow STLATENT {
         ALIGN.out.failure,
         IMPUTE.out.failure,
         BASELINES.out.failure,
+        PEER.out.failure,
         SCORE.out.failure,
         EVALUATE.out.failure,
     )
     input
         .flatMap { checked, _requests -> checked.failures }
         .mix(failures.map { json -> readJson(json) })
-        .subscribe { failure -> log.warn("${failure.kind} ${failure.id} failed in ${failure.step}: ${failure.reason}") }
+        .subscribe { failure -> log.warn(failureText(failure)) }
 
     results = failures.mix(
         QUALITY_CONTROL_REFERENCE.out.summary,

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anndata
 import click
 import numpy as np
-import pandas as pd
 
 from stlatent import failures, slots
 from stlatent.expression import dense, visible_library
+from stlatent.imputation.baselines import write_baselines
 from stlatent.imputation.predictors import expected_total, predictor, to_counts, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold
 
@@ -85,16 +84,7 @@ def main(
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
         reference = slots.read(reference_path, slots.INGESTED_REFERENCE)
         layers, seconds = predict(spatial, reference, fold, methods, seed)
-        result = anndata.AnnData(
-            X=layers[methods[0]].copy(),
-            obs=spatial.obs,
-            var=pd.DataFrame({"method": methods[0]}, index=fold.hidden),
-            layers=layers,
-            obsm={slots.SPATIAL: spatial.obsm[slots.SPATIAL]},
-            uns={slots.UNS: slots.facts(spatial)},
-        )
-        slots.note(result, source=fold.sample, fold=fold.name, arm="baseline", seconds=seconds)
-        slots.write(result, output, slots.IMPUTED)
+        write_baselines(output, spatial, fold, layers, seconds)
 
 
 if __name__ == "__main__":

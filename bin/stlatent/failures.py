@@ -22,7 +22,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def step(
-    name: str, identifier: str, kind: str, failure_path: str | Path, fold: str | None = None
+    name: str,
+    identifier: str,
+    kind: str,
+    failure_path: str | Path,
+    fold: str | None = None,
+    method: str | None = None,
 ) -> Iterator[None]:
     """Run one step on one input.
 
@@ -41,6 +46,8 @@ def step(
         Where the failure goes.
     fold
         The gene fold, where only that is lost.
+    method
+        The method to compare with, where only that is lost.
     """
     try:
         yield
@@ -48,6 +55,8 @@ def step(
         failure = {"id": identifier, "kind": kind, "step": name, "reason": str(error)}
         if fold is not None:
             failure["fold"] = fold
+        if method is not None:
+            failure["method"] = method
         Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
         print(f"{name}: {kind} {identifier} failed: {error}", file=sys.stderr)
         sys.exit(0)

@@ -19,7 +19,9 @@ PEERS: dict[str, Peer] = {
 OPTIONAL = {"tangram": ("tangram-sc", "tangram")}
 
 
-def missing_packages(methods: list[str]) -> list[str]:
-    """Return the packages that ``methods`` need and this environment lacks."""
-    needed = [OPTIONAL[method] for method in methods if method in OPTIONAL]
-    return [package for package, module in needed if find_spec(module) is None]
+def missing_packages(methods: list[str]) -> dict[str, str]:
+    """Return the package that this environment lacks, by the method that needs it."""
+    needed = {method: OPTIONAL[method] for method in methods if method in OPTIONAL}
+    return {
+        method: package for method, (package, module) in needed.items() if find_spec(module) is None
+    }

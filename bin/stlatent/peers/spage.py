@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stlatent.imputation.predictors import standardised_panels
+from stlatent.failures import DataError
 from stlatent.imputation.problem import build_problem
 from stlatent.peers.interface import Prediction
 
@@ -26,7 +26,14 @@ def predict(
 ) -> Prediction:
     """Predict ``hidden`` as SpaGE does; parameters and errors as in `stlatent.peers.interface`."""
     problem = build_problem(spatial, reference, panel, hidden, hidden, seed)
-    cells, spots = standardised_panels(problem, mixing=0)
+    usable = (np.ptp(problem.reference_panel, axis=0) > 0) & (
+        np.ptp(problem.tissue_panel, axis=0) > 0
+    )
+    if not usable.any():
+        msg = "SpaGE: no gene of the panel varies both in the tissue and in the reference"
+        raise DataError(msg)
+    cells = _z_scored(problem.reference_panel[:, usable])
+    spots = _z_scored(problem.tissue_panel[:, usable])
     vectors = principal_vectors(cells, spots, seed)
     distances, nearest = _neighbours(cells @ vectors, spots @ vectors)
     weights = neighbour_weights(distances)
@@ -80,6 +87,10 @@ def neighbour_weights(distances: Array) -> Array:
     even = np.where((n_near == 1) | (total == 0), 1 / np.maximum(n_near, 1), 0.0)
     weights = np.where(even > 0, even, (1 - share) / np.maximum(n_near - 1, 1))
     return np.where(near, weights, 0.0).astype(np.float32)
+
+
+def _z_scored(values: Array) -> Array:
+    return np.asarray((values - values.mean(axis=0)) / values.std(axis=0), dtype=np.float32)
 
 
 def _neighbours(cells: Array, spots: Array) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 EPOCHS = 1000
-# The mapping has an entry for every cell and spot; training holds about 50 bytes for each.
+# The mapping has an entry for every cell and spot; training holds about 40 bytes for each.
 MAX_PAIRS = 100_000_000
 MIN_CELLS = 500
 
