@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""Judge intervals and reliability on held-out genes of real pairs, and fit the prior.
+
+Every pair in DIR is a folder with scrna.h5ad and spatial.h5ad. QC and gene folds are those of the
+pipeline with its defaults. What is judged is the mean of the imputer's candidates that need the
+panel alone, so that nothing has to be trained: intervals and reliability take whatever the imputer
+gives. The reliability of a pair is first predicted by a prior fitted on the other pairs, then by
+that prior adapted to the pair's other folds. Intervals are calibrated on the other folds.
+
+    python benchmarks/reliability.py --data DIR
+    python benchmarks/reliability.py --data DIR --fit-prior
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import anndata
+import click
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "bin"))
+
+from stlatent import slots
+from stlatent.evaluation import metrics
+from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
+from stlatent.imputation import intervals, reliability
+from stlatent.imputation.gene_features import COMPARED, GeneFeatures
+from stlatent.imputation.predictors import (
+    REFERENCE_TARGET,
+    Problem,
+    kernel_ridge,
+    knn,
+    ridge,
+    to_intensities,
+)
+from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
+
+PREDICTORS = {
+    "ridge": ridge,
+    "kernel_ridge": kernel_ridge,
+    "kernel_ridge_sharp": partial(kernel_ridge, scale=6.0, penalty=2.0),
+    "knn": knn,
+}
+# Those of nextflow.config.
+SPATIAL_QC = {"min-counts": 10, "min-genes": 3, "min-cells": 1, "max-mito": 50, "mad": 0}
+REFERENCE_QC = {"min-counts": 200, "min-genes": 100, "min-cells": 3, "max-mito": 25, "mad": 0}
+SPLIT = {"n-folds": 5, "evaluation-genes": 300, "n-alignment-genes": 500, "seed": 0}
+N_HVG, N_LATENT, SEED = 2000, 10, 0
+MAX_SPOTS = 5000
+
+
+def script(name: str, options: dict[str, object]) -> None:
+    """Run a script of the pipeline."""
+    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    subprocess.run([sys.executable, str(ROOT / "bin" / name), *arguments], check=True)
+
+
+def prepare(data: Path, work: Path) -> None:
+    """Make QC'd files, genes and folds of one pair, unless they are there."""
+    if (work / "folds").is_dir():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    failure = work / "failure.json"
+    for kind, name, limits in (
+        ("spatial", "spatial", SPATIAL_QC),
+        ("reference", "scrna", REFERENCE_QC),
+    ):
+        request = {"id": name, "kind": kind, "batch_key": None, "label_key": None}
+        (work / f"{name}.request.json").write_text(json.dumps({**request, "section_key": None}))
+        script(
+            "ingest.py",
+            {"kind": kind, "input": data / f"{name}.h5ad", "request": work / f"{name}.request.json",
+             "output": work / f"{name}.ingested.h5ad", "failure": failure},
+        )  # fmt: skip
+        script(
+            "quality_control.py",
+            {"input": work / f"{name}.ingested.h5ad", **limits, "output": work / f"{name}.qc.h5ad",
+             "summary": work / f"{name}.qc.json", "failure": failure},
+        )  # fmt: skip
+    script(
+        "select_genes.py",
+        {"reference": work / "scrna.qc.h5ad", "n-top": N_HVG, "output": work / "hvg.txt",
+         "failure": failure},
+    )  # fmt: skip
+    script(
+        "split_genes.py",
+        {"spatial": work / "spatial.qc.h5ad", "reference": work / "scrna.qc.h5ad",
+         "hvg": work / "hvg.txt", **SPLIT, "output-dir": work / "folds", "failure": failure},
+    )  # fmt: skip
+    if failure.exists():
+        raise click.ClickException(failure.read_text())
+
+
+def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np.ndarray:
+    """Return scVI's latent positions where a trained folder is given, principal components if not."""
+    if vae is not None and (vae / "reference.h5ad").exists():
+        trained = anndata.read_h5ad(vae / "reference.h5ad")
+        if set(reference.obs_names) <= set(trained.obs_names):
+            return np.asarray(trained[reference.obs_names].obsm[slots.X_VAE])
+    from sklearn.decomposition import PCA
+
+    values = linear(reference)
+    genes = [g for g in (work / "hvg.txt").read_text().split() if g in reference.var_names]
+    columns = dense(values[:, reference.var_names.get_indexer(genes)])
+    logged = log_normalise(columns, library_size(values), REFERENCE_TARGET)
+    return PCA(N_LATENT, random_state=SEED).fit_transform(logged)
+
+
+def expected_scale(
+    predicted: np.ndarray, problem: Problem, shares: np.ndarray, library: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a prediction on the normalised and on the count scale, as the imputer does."""
+    if library is None:
+        values = to_intensities(predicted)
+        return values, values
+    share = np.expm1(np.maximum(predicted, 0))
+    mean = share.mean(0)
+    share *= shares / np.where(mean > 0, mean, 1)
+    return np.log1p(REFERENCE_TARGET * share), share * library[:, None]
+
+
+def hold_out(
+    spatial: anndata.AnnData, reference: anndata.AnnData, fold: Fold, latent: np.ndarray
+) -> tuple[intervals.Genes, pd.DataFrame]:
+    """Predict the genes that a fold hides, and return what is known about them."""
+    genes = fold.hidden
+    problem = build_problem(spatial, reference, fold.panel, genes, genes, SEED)
+    cells = reference_cells(reference.n_obs, SEED)
+    found = {name: predict(problem) for name, predict in PREDICTORS.items()}
+    mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
+    values = linear(reference)[cells]
+    share = np.asarray((1 / library_size(values)) @ values).ravel() / len(cells)
+    known = spatial.var_names.difference(genes).intersection(reference.var_names)
+    visible = visible_library(spatial, genes)
+    captured = float(share[reference.var_names.get_indexer(known)].sum())
+    unknown = spatial.var_names.difference(known).tolist()
+    counted = visible_library(spatial, unknown)
+    library = None if counted is None else counted / min(max(captured, 1e-6), 1.0)
+    normalised, counts = expected_scale(
+        mean, problem, share[reference.var_names.get_indexer(genes)], library
+    )
+    features = GeneFeatures(problem, latent[cells], library, SEED)
+    compared = [found[name] for name in COMPARED]
+    table = features.table(problem, mean, compared, normalised, counts).set_axis(genes)
+    measured = dense(spatial[:, genes].X)
+    scores = metrics.score(measured, counts, visible)
+    table["pcc"], table["pcc_normalised"] = scores["pcc"], scores["pcc_normalised"]
+    table["fold"] = fold.name
+    rng = np.random.default_rng(SEED)
+    spots = np.sort(rng.permutation(spatial.n_obs)[:MAX_SPOTS])
+    part = None if library is None else library[spots]
+    return intervals.Genes(
+        normalised[spots].astype(float), intervals.measured_on_scale(measured[spots], part)
+    ), table
+
+
+def coverage_row(folds: list[intervals.Genes]) -> dict[str, float]:
+    """Return coverage at each level, and widths relative to the plain interval."""
+    found = intervals.leave_fold_out(folds)
+    if found is None:
+        return {}
+    row = {f"{entry['level']} %": entry["coverage"] for entry in found["levels"]}
+    ratios = {f"width {e['level']}": e["width"] / e["flat_width"] for e in found["levels"]}
+    return {**row, **ratios}
+
+
+def reliability_rows(
+    name: str, predicted: pd.DataFrame, table: pd.DataFrame
+) -> list[dict[str, object]]:
+    """Return a row for the normalised and one for the raw PCC."""
+    judged = reliability.validation(predicted, table)
+    rows = []
+    for target in (reliability.NORMALISED, reliability.RAW):
+        entry = judged[target]
+        curve = dict(entry["risk_coverage"])
+        rows.append(
+            {
+                "pair": name,
+                "target": target,
+                "genes": len(table),
+                "share > .3": entry["share"],
+                "AUROC": entry["auroc"],
+                "ECE": entry["calibration_error"],
+                "r": entry["correlation"],
+                **{f"top {share:.0%}": curve[share] for share in (0.1, 0.25, 0.5, 0.75, 1.0)},
+            }
+        )
+    return rows
+
+
+def label_rows(name: str, predicted: pd.DataFrame, table: pd.DataFrame) -> dict[str, object]:
+    """Return how many genes have each label, and the share of these with a PCC above the limit."""
+    found = reliability.validation(predicted, table)["labels"]
+    return {"pair": name} | {
+        label: f"{entry['genes']} ({entry['above'] / max(entry['genes'], 1):.0%})"
+        for label, entry in found.items()
+    }
+
+
+def show(title: str, rows: pd.DataFrame) -> None:
+    """Print a table."""
+    print(f"\n## {title}\n")
+    print(rows.to_string(float_format=lambda value: f"{value:.3f}", index=False), flush=True)
+
+
+def commit() -> str:
+    """Return the newest commit of the code that decides what the prior is."""
+    paths = ["bin/stlatent", "benchmarks/reliability.py"]
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", *paths]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@click.command(help=__doc__)
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--pairs", help="Names, separated by commas; all by default.")
+@click.option("--work", default="work/benchmark", type=click.Path(path_type=Path))
+@click.option("--vae", type=click.Path(path_type=Path), help="Folder of <pair>.vae, where trained.")
+@click.option("--fit-prior", is_flag=True, help="Write the prior of the package from all pairs.")
+def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior: bool) -> None:
+    """Prepare, predict, judge, and fit when asked."""
+    names = pairs.split(",") if pairs else sorted(p.parent.name for p in data.glob("*/scrna.h5ad"))
+    genes: dict[str, list[intervals.Genes]] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    counts: dict[str, bool] = {}
+    for name in names:
+        prepare(data / name, work / name)
+        spatial = anndata.read_h5ad(work / name / "spatial.qc.h5ad")
+        reference = anndata.read_h5ad(work / name / "scrna.qc.h5ad")
+        latent = latent_space(reference, work / name, vae and vae / f"{name}.vae")
+        folds = [read_fold(path) for path in sorted((work / name / "folds").glob("fold_[0-9]*"))]
+        parts = [hold_out(spatial, reference, fold, latent) for fold in folds]
+        genes[name] = [part for part, _ in parts]
+        tables[name] = pd.concat([table for _, table in parts])
+        counts[name] = bool(slots.facts(spatial)["counts"])
+        print(f"{name}: {len(tables[name])} genes in {len(folds)} folds", flush=True)
+    covered = pd.DataFrame({name: coverage_row(genes[name]) for name in names}).T
+    levels = [f"{level} %" for level in intervals.LEVELS]
+    errors = (covered[levels] - np.array(intervals.LEVELS)).abs()
+    covered.loc["mean error"] = errors.mean()
+    covered.loc["largest error"] = errors.max()
+    show(
+        "Intervals: coverage on folds left out, width relative to one interval a gene",
+        covered.rename_axis("pair").reset_index(),
+    )
+    ways: dict[str, dict[str, pd.DataFrame]] = {"prior of the other pairs": {}, "adapted": {}}
+    for name in names:
+        others = {other: table for other, table in tables.items() if other != name}
+        prior = reliability.fit_prior(others, counts)
+        table, fold = tables[name], tables[name]["fold"].to_numpy()
+        ways["prior of the other pairs"][name] = prior.predict(table, counts[name])
+        ways["adapted"][name] = reliability.cross_fitted(table, fold, prior, counts[name])
+    for way, found in ways.items():
+        everything = pd.concat(found.values()), pd.concat(tables.values())
+        rows = [row for name in names for row in reliability_rows(name, found[name], tables[name])]
+        show(f"Reliability, {way}", pd.DataFrame([*rows, *reliability_rows("pooled", *everything)]))
+        rows = [label_rows(name, found[name], tables[name]) for name in names]
+        show(
+            f"Labels, {way}: genes (share with normalised PCC > .3)",
+            pd.DataFrame([*rows, label_rows("pooled", *everything)]),
+        )
+    if fit_prior:
+        provenance = {
+            "tissues": {name: len(tables[name]) for name in names},
+            "latent": "scVI where trained, else principal components",
+            "imputer": f"mean of {', '.join(PREDICTORS)}",
+            "commit": commit(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "command": "python benchmarks/reliability.py --data DIR --vae DIR --fit-prior",
+        }
+        content = reliability.prior_content(reliability.fit_prior(tables, counts), provenance)
+        reliability.PRIOR_FILE.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"\nwrote {reliability.PRIOR_FILE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""What held-out genes say about intervals and reliability of one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from stlatent import slots
+from stlatent.evaluation import metrics
+from stlatent.expression import dense, visible_library
+from stlatent.failures import DataError
+from stlatent.imputation import intervals, reliability
+from stlatent.imputation.output import create_matrix, replace_var
+from stlatent.imputation.problem import Fold, require_genes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = np.ndarray
+
+N_LISTED = 15
+ADDED = (
+    "reliability",
+    "reliability_raw",
+    "reliability_label",
+    "predicted_pcc",
+    "predicted_pcc_raw",
+)
+_BLOCK_VALUES = 20_000_000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out genes of one fold.
+
+    Attributes
+    ----------
+    genes
+        Predicted and measured values on the normalised scale, of all spots or a subset.
+    table
+        A row a gene: features, ``pcc``, ``pcc_normalised``, ``fold``.
+    """
+
+    genes: intervals.Genes
+    table: pd.DataFrame
+
+
+def read_without_layers(path: str | Path) -> AnnData:
+    """Read X, obs, var and uns of an output of IMPUTE; see `read_var`."""
+    import anndata
+
+    with h5py.File(path) as file:
+        found = {name: anndata.io.read_elem(file[name]) for name in ("X", "obs", "uns")}
+    return anndata.AnnData(var=read_var(path), **found)
+
+
+def read_var(path: str | Path) -> pd.DataFrame:
+    """Read ``var`` of an output of IMPUTE.
+
+    Raises
+    ------
+    DataError
+        When it lacks what calibration needs.
+    """
+    import anndata
+
+    with h5py.File(path) as file:
+        var: pd.DataFrame = anndata.io.read_elem(file["var"])
+    needed = (*reliability.FEATURES, intervals.MEAN, intervals.SPREAD)
+    missing = [name for name in needed if name not in var]
+    if missing:
+        msg = f"{Path(path).name} lacks var['{missing[0]}']: it is not an output of IMPUTE"
+        raise DataError(msg)
+    return var
+
+
+def hold_out(spatial: AnnData, fold: Fold, imputed: AnnData, seed: int = 0) -> HeldOut:
+    """Compare the genes that a fold hides with their measurements.
+
+    Intervals look at no more than `intervals.MAX_SPOTS` spots, correlations at all.
+
+    Parameters
+    ----------
+    spatial
+        The QC'd sample.
+    fold, imputed
+        The fold, and what IMPUTE made of it.
+
+    Raises
+    ------
+    DataError
+        When spots or genes do not belong together.
+    """
+    require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
+    require_genes(spatial, fold.hidden, "the spatial sample")
+    if list(imputed.obs_names) != list(spatial.obs_names):
+        msg = f"the prediction of fold {fold.name} has other spots than the sample"
+        raise DataError(msg)
+    measured = dense(spatial[:, fold.hidden].X)
+    predicted = np.nan_to_num(dense(imputed[:, fold.hidden].X), nan=0.0)
+    scores = metrics.score(measured, predicted, visible_library(spatial, fold.hidden))
+    table = imputed.var.loc[fold.hidden].assign(
+        pcc=scores["pcc"], pcc_normalised=scores["pcc_normalised"], fold=fold.name
+    )
+    spots = np.arange(spatial.n_obs)
+    if len(spots) > intervals.MAX_SPOTS:
+        chosen = np.random.default_rng(seed).choice(spots, intervals.MAX_SPOTS, replace=False)
+        spots = np.sort(chosen)
+    library = _library(imputed, spots)
+    genes = intervals.Genes(
+        intervals.measured_on_scale(predicted[spots], library),
+        intervals.measured_on_scale(measured[spots], library),
+    )
+    return HeldOut(genes, table)
+
+
+def _library(adata: AnnData, spots: Array) -> Array | None:
+    if intervals.LIBRARY not in adata.obs:
+        return None
+    return adata.obs[intervals.LIBRARY].to_numpy(dtype=float)[spots]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a sample's held-out genes taught.
+
+    Attributes
+    ----------
+    intervals
+        None when it could not be calibrated; ``reason`` says why.
+    reliability
+        The prior when there are no held-out genes.
+    coverage
+        Of `intervals.leave_fold_out`.
+    validation
+        Of `reliability.validation`, by models that did not see the gene's fold; and the same of the
+        prior alone. None without held-out genes.
+    held_out
+        Tables of all folds.
+    """
+
+    intervals: intervals.Model | None
+    reason: str
+    reliability: reliability.Model
+    coverage: dict[str, Any] | None
+    validation: dict[str, Any] | None
+    prior_validation: dict[str, Any] | None
+    held_out: pd.DataFrame
+
+
+def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> Calibration:
+    """Calibrate on the held-out genes of ``folds``, which may be none.
+
+    Parameters
+    ----------
+    folds
+        One entry a fold that was imputed.
+    prior
+        Of reliability.
+    counts
+        Whether the tissue holds counts.
+    """
+    n_genes = sum(fold.genes.n for fold in folds)
+    if not folds:
+        table = pd.DataFrame(columns=[*reliability.FEATURES, "pcc", "pcc_normalised", "fold"])
+        reason = "no genes were held out, or their folds failed"
+        return Calibration(None, reason, prior, None, None, None, table)
+    table = pd.concat([fold.table for fold in folds])
+    names = table["fold"].astype(str).to_numpy()
+    model, reason, covered = None, "", None
+    if n_genes < intervals.MIN_GENES:
+        reason = f"{n_genes} genes were held out, {intervals.MIN_GENES} are needed"
+    else:
+        parts = [fold.genes for fold in folds]
+        model = intervals.fit(intervals.joined(parts))
+        covered = intervals.leave_fold_out(parts)
+    # A gene is hidden in one fold, so that its name is a key.
+    seen_not = reliability.cross_fitted(table, names, prior, counts)
+    return Calibration(
+        model,
+        reason,
+        reliability.fit(table, names, prior),
+        covered,
+        reliability.validation(seen_not, table),
+        reliability.validation(prior.predict(table, counts), table),
+        table,
+    )
+
+
+def gene_table(var: pd.DataFrame, found: Calibration, counts: bool) -> pd.DataFrame:
+    """Return ``var`` with the reliability of every imputed gene."""
+    predicted = found.reliability.predict(var, counts)
+    kept = var.drop(columns=[name for name in ADDED if name in var])
+    return kept.join(predicted[list(ADDED)])
+
+
+def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for reading: most reliable genes first, true PCCs where they were tested."""
+    leading = ["measured", *ADDED]
+    tested = held_out[["pcc", "pcc_normalised"]].rename(
+        columns={"pcc": "held_out_pcc", "pcc_normalised": "held_out_pcc_normalised"}
+    )
+    rest = [name for name in var if name not in leading and name not in {"method", "in_decoder"}]
+    table = var[leading].join(tested).join(var[rest])
+    return table.rename_axis("gene").sort_values("reliability", ascending=False, kind="stable")
+
+
+def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]:
+    """Return ``calibration.json`` without the names of sample and arm."""
+    counted = {
+        label: int((var["reliability_label"] == label).sum()) for label in reliability.LABELS
+    }
+    unmeasured = var[~var["measured"]]
+    listed = (unmeasured if len(unmeasured) else var).sort_values(
+        "reliability", ascending=False, kind="stable"
+    )
+    n = min(N_LISTED, len(listed) // 2)
+    return {
+        "n_genes": len(var),
+        "n_unmeasured": len(unmeasured),
+        "labels": counted,
+        "labels_unmeasured": {
+            label: int((unmeasured["reliability_label"] == label).sum())
+            for label in reliability.LABELS
+        },
+        "intervals": found.coverage,
+        "intervals_calibrated": found.intervals is not None,
+        "intervals_reason": found.reason,
+        "interval_level": level if found.intervals is not None else 0,
+        "reliability": {
+            "threshold": reliability.THRESHOLD,
+            "from": "tissue" if found.reliability.n_genes else "prior",
+            "n_genes": found.reliability.n_genes,
+            "validation": found.validation,
+            "prior_validation": found.prior_validation,
+        },
+        "most_reliable": _listed(listed.head(n)),
+        "least_reliable": _listed(listed.tail(n)[::-1]),
+    }
+
+
+def _listed(var: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "gene": str(gene),
+            "reliability": round(float(row["reliability"]), 3),
+            "predicted_pcc": round(float(row["predicted_pcc"]), 3),
+            "label": row["reliability_label"],
+            "measured": bool(row["measured"]),
+        }
+        for gene, row in var.iterrows()
+    ]
+
+
+def write_calibration(
+    path: str | Path, var: pd.DataFrame, model: intervals.Model | None, level: int
+) -> None:
+    """Add to the full output of IMPUTE what was found, in place and block by block.
+
+    Parameters
+    ----------
+    path
+        A copy of the file.
+    var
+        Of `gene_table`.
+    model
+        Of intervals, or None.
+    level
+        Of the layers ``lower_<level>`` and ``upper_<level>`` on the count scale; 0 for none.
+    """
+    import anndata
+
+    with h5py.File(path, "r+") as file:
+        replace_var(file, var)
+        if model is None:
+            return
+        noted = file[f"uns/{slots.UNS}"]
+        if intervals.INTERVALS in noted:
+            del noted[intervals.INTERVALS]
+        anndata.io.write_elem(noted, intervals.INTERVALS, model.to_dict())
+        if level:
+            _write_bounds(file, var, model, level)
+
+
+def _write_bounds(file: h5py.File, var: pd.DataFrame, model: intervals.Model, level: int) -> None:
+    import anndata
+
+    obs = anndata.io.read_elem(file["obs"])
+    library = obs[intervals.LIBRARY].to_numpy(float) if intervals.LIBRARY in obs else None
+    values = file[f"layers/{slots.NORMALISED}"]
+    mean, sd = var[intervals.MEAN].to_numpy(float), var[intervals.SPREAD].to_numpy(float)
+    targets = []
+    for name in (f"lower_{level}", f"upper_{level}"):
+        if name in file["layers"]:
+            del file["layers"][name]
+        targets.append(create_matrix(file["layers"], name, values.shape))
+    for columns in _blocks(values.shape):
+        bounds = model.bounds(values[:, columns], mean[columns], sd[columns], level)
+        for target, bound in zip(targets, bounds, strict=True):
+            target[:, columns] = intervals.on_count_scale(bound, library).astype(np.float32)
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[slice]:
+    width = max(1, _BLOCK_VALUES // max(shape[0], 1))
+    for start in range(0, shape[1], width):
+        yield slice(start, min(start + width, shape[1]))
