@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from stlatent.imputation.predictors import (
     Predictor,
     Problem,
+    gene_kernel,
     kernel_ridge,
     knn,
     ridge,
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 TRANSFER = "transfer"
-# The panel alone: from the smooth to the local, so that their errors differ.
+# The panel alone: from the smooth to the local, and from cells or from genes as samples, so that
+# their errors differ.
 PANEL_PREDICTORS: dict[str, Predictor] = {
     "ridge": ridge,
     "kernel_ridge": kernel_ridge,
     "kernel_ridge_sharp": partial(kernel_ridge, scale=6.0, penalty=2.0),
     "knn": knn,
+    "gene_kernel": gene_kernel,
+    "gene_kernel_abundance": partial(gene_kernel, abundance=True),
 }
 CANDIDATES = (TRANSFER, *PANEL_PREDICTORS)
 

@@ -15,7 +15,7 @@ from scipy.linalg import solve
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import RidgeCV
 
-from stlatent.expression import standardise
+from stlatent.expression import CLIP, standardise
 from stlatent.failures import DataError
 from stlatent.graph import neighbour_mean
 
@@ -25,9 +25,13 @@ MAX_LANDMARKS = 2000
 KERNEL_SCALE = 2.0
 KERNEL_RIDGE = 5.0
 RIDGE_ALPHAS = tuple(10.0 ** (exponent / 2) for exponent in range(2, 11))
+GENE_KERNEL_SCALE = 2.0
+GENE_KERNEL_NOISE = 0.1
 N_TRANSFER_NEIGHBORS = 50
 TRANSFER_SHARPNESS = 5.0
 REFERENCE_TARGET = 1e4
+# Counts per REFERENCE_TARGET below which abundances no longer differ.
+LOG_MEAN_OFFSET = 1e-2
 _CHUNK = 4096
 _CHUNK_VALUES = 20_000_000
 
@@ -72,9 +76,7 @@ def standardised_panels(problem: Problem, mixing: float) -> tuple[Array, Array]:
     DataError
         When no gene is left.
     """
-    usable = (np.ptp(problem.reference_panel, axis=0) > 0) & (
-        np.ptp(problem.tissue_panel, axis=0) > 0
-    )
+    usable = _usable(problem)
     if not usable.any():
         msg = (
             "no gene of the panel varies both in the tissue and in the reference; "
@@ -158,6 +160,48 @@ def knn(problem: Problem, n_neighbors: int = N_TRANSFER_NEIGHBORS, mixing: float
     return predicted
 
 
+def gene_kernel(
+    problem: Problem,
+    scale: float = GENE_KERNEL_SCALE,
+    noise: float = GENE_KERNEL_NOISE,
+    mixing: float = 0.3,
+    abundance: bool = False,
+) -> Array:
+    """Gaussian process over genes: the tissue's own panel is the data, the reference the kernel.
+
+    Each gene of the panel is a sample whose value is its whole map, so that a target's map is
+    ``T (K_pp + noise I)^-1 K_pt`` with T the z-scored tissue panel (Rasmussen and Williams 2006,
+    eq. 2.23). k(g, h) = exp(scale (corr(g, h) - 1)), the correlation over the reference's cells.
+    Regressions trust the reference for how genes act together; this trusts it only for which genes
+    are alike.
+
+    Parameters
+    ----------
+    problem
+        Panel and targets.
+    scale, noise
+        Of the kernel, and the variance of what is a gene's own.
+    mixing
+        Share of every spot that is replaced by the mean of its spatial neighbours.
+    abundance
+        Whether genes must also be alike in their mean: a factor exp(-d^2 / 2), d the difference of
+        log means in units of the panel's standard deviation. Genes detected alike share errors.
+    """
+    reference, tissue = standardised_panels(problem, mixing)
+    target, mean, spread = _z_scored(problem.reference_target)
+    target = np.clip(target, -CLIP, CLIP)
+    panel_kernel = np.exp(scale * (_correlation(reference, reference) - 1))
+    target_kernel = np.exp(scale * (_correlation(reference, target) - 1))
+    if abundance:
+        panel_level, target_level = _log_means(problem)
+        width = max(float(panel_level.std()), 1e-6)
+        panel_kernel *= _gaussian(panel_level, panel_level, width)
+        target_kernel *= _gaussian(panel_level, target_level, width)
+    panel_kernel[np.diag_indices(len(panel_kernel))] += noise
+    weights = solve(panel_kernel, target_kernel, assume_a="pos").astype(np.float32)
+    return _restored(tissue @ weights, mean, spread)
+
+
 PREDICTORS: dict[str, Predictor] = {
     "null": null,
     "ridge": ridge,
@@ -220,6 +264,35 @@ def expected_total(problem: Problem, tissue_panel: Array) -> float:
     panel = float(np.expm1(problem.reference_panel).sum())
     target = float(np.expm1(problem.reference_target).sum())
     return float(tissue_panel.sum()) * target / panel if panel > 0 else 0.0
+
+
+def _usable(problem: Problem) -> Array:
+    """Genes of the panel that vary on both sides."""
+    return (np.ptp(problem.reference_panel, axis=0) > 0) & (
+        np.ptp(problem.tissue_panel, axis=0) > 0
+    )
+
+
+def _correlation(x: Array, y: Array) -> Array:
+    """Pearson correlation of the columns of x with those of y; 0 where either is constant."""
+
+    def unit(values: Array) -> Array:
+        centred = values - values.mean(axis=0)
+        length = np.linalg.norm(centred, axis=0)
+        return centred / np.where(length > 0, length, 1.0)
+
+    return np.asarray(unit(x).T @ unit(y), dtype=np.float64)
+
+
+def _log_means(problem: Problem) -> tuple[Array, Array]:
+    """Log of the mean linear expression in the reference, of usable panel genes and of targets."""
+    panel = np.expm1(problem.reference_panel[:, _usable(problem)]).mean(axis=0)
+    target = np.expm1(problem.reference_target).mean(axis=0)
+    return np.log(panel + LOG_MEAN_OFFSET), np.log(target + LOG_MEAN_OFFSET)
+
+
+def _gaussian(x: Array, y: Array, width: float) -> Array:
+    return np.exp(-0.5 * ((x[:, None] - y[None, :]) / width) ** 2)
 
 
 def _chunks(n: int, size: int = _CHUNK) -> list[slice]:
