@@ -15,9 +15,10 @@ import pytest
 
 from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
 from stlatent.report import accuracy, candidates, health, maps, quality, write_report
+from stlatent.report.accuracy_summary import compared_methods
 from stlatent.report.headline import headline
 from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
-from stlatent.report.outcome import SILENT, outcomes
+from stlatent.report.outcome import SILENT, missing_methods, outcomes
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "assets" / "multiqc_config.yml"
@@ -308,6 +309,28 @@ def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_p
     assert set(table) == {"default", "no_graph"}
 
 
+def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> None:
+    run = read(files)
+    before = outcomes(run)
+    run.parameters["baselines"] = "null,tangram,gimvi,spage"
+    gimvi = run.scores[run.scores["method"] == "knn"].assign(method="gimvi")
+    spage = gimvi[gimvi["fold"] != "1"].assign(method="spage")
+    run.scores = pd.concat([run.scores, gimvi, spage], ignore_index=True)
+    failure = {"id": "embryo_1", "kind": "sample", "step": "PEER", "fold": "1", "method": "tangram"}
+    run.failures.append({**failure, "reason": "too many <spots>"})
+    assert outcomes(run) == before
+    missing = {(m.sample, m.method): m for m in missing_methods(run)}
+    folds = sorted(set(run.scores["fold"]))
+    assert {method for _, method in missing} == {"tangram", "spage"}
+    assert missing["embryo_1", "tangram"].folds == folds
+    assert missing["embryo_1", "tangram"].reason == "too many <spots>"
+    assert "trace" in missing["embryo_2", "tangram"].reason
+    assert missing["embryo_2", "spage"].folds == ["1"]
+    (table,) = accuracy.missing_table(run)
+    assert "too many &lt;spots&gt;" in table.data
+    assert compared_methods(run.scores)[-3:] == ["gimvi", "spage", "null"]
+
+
 def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Path) -> None:
     import yaml
 
@@ -319,7 +342,7 @@ def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Pat
     )
     alone = {"maps_genes"}
     ids = {group["id"] for group in groups.values()} - alone
-    assert ids | {"accuracy_arms"} == set(config["report_section_order"])
+    assert ids | {"accuracy_arms", "accuracy_missing"} == set(config["report_section_order"])
 
 
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from stlatent.report.content import (
     text_section,
 )
 from stlatent.report.inputs import Run
+from stlatent.report.outcome import missing_methods
 
 GENES_SHOWN = 8
 SAMPLES_WITH_ALL_BARS = 12
@@ -81,6 +82,7 @@ def sections(run: Run) -> list[Fragment]:
     fragments += [bars(run, *view) for view in VIEWS]
     fragments += [curve(scores, *view) for view in VIEWS]
     fragments += method_table(scores)
+    fragments += missing_table(run)
     fragments += candidates.sections(run)
     fragments += gene_lists(run)
     return fragments + arm_table(run)
@@ -174,6 +176,21 @@ def method_table(scores: pd.DataFrame) -> list[Fragment]:
         "<code>evaluation/scores.csv</code>."
     )
     return table(ACCURACY, "accuracy_methods", "All measures", text, rows, METHOD_HEADERS, "Method")
+
+
+def missing_table(run: Run) -> list[Fragment]:
+    """Return the published methods that gave nothing for some sample, and why."""
+    rows = [
+        (f"<b>{escape(m.sample)}</b>", m.method, escape(", ".join(m.folds)), escape(m.reason))
+        for m in missing_methods(run)
+    ]
+    if not rows:
+        return []
+    listed = html_table(("Sample", "Method", "Folds", "Reason"), rows, "stl-narrow")
+    text = "<p>Their bars and rows stand for the other folds and samples alone.</p>"
+    return [
+        text_section(ACCURACY, "accuracy_missing", "Methods that did not finish", text + listed)
+    ]
 
 
 def measures(scores: pd.DataFrame) -> dict[str, float]:

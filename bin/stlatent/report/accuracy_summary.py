@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from stlatent.peers import PEERS
 from stlatent.report.inputs import Run
 
 OURS = "stlatent"
@@ -38,10 +39,11 @@ def sample_medians(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def methods_in_order(scores: pd.DataFrame) -> list[str]:
-    """Return stlatent, its variants, the baselines by name, and the null last."""
+    """Return stlatent, its variants, plain and published baselines by name, and the null last."""
     found = sorted(set(scores["method"]))
     ours = [method for method in found if is_ours(method)]
     others = [method for method in found if method not in ours and method != NULL]
+    others.sort(key=lambda method: method in PEERS)
     return [*ours, *others, *([NULL] if NULL in found else [])]
 
 

@@ -19,10 +19,13 @@ METHOD_COLOURS = {
     "ridge": "#E69F00",
     "kernel_ridge": "#CC79A7",
     "knn": "#009E73",
+    "tangram": "#D55E00",
+    "gimvi": "#56B4E9",
+    "spage": "#5D3A9B",
 }
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B")
 MAX_LEGEND = 12
-SPARE_COLOURS = ("#56B4E9", "#D55E00", "#B8A900", "#5D3A9B", "#8C564B")
+SPARE_COLOURS = ("#B8A900", "#8C564B", "#17BECF", "#E377C2", "#7F9C3B")
 STATUS_COLOURS = {
     "passed": "#00795a",
     "finished": "#00795a",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stlatent.peers import PEERS
 from stlatent.report.accuracy_summary import is_ours
 from stlatent.report.inputs import FULL_FIT, Json, Run
 
@@ -41,9 +42,12 @@ def outcome(run: Run, sample: str) -> Outcome:
 
     A sample finished when its full fit left every summary. A fold that failed, or died without a
     word, leaves the imputed genes usable and only takes away held-out accuracy: that is a warning.
+    A published method that failed says nothing of the sample: `missing_methods` lists it.
     """
     own = [
-        failure for failure in run.failures if failure["id"] == sample and _is(failure, "sample")
+        failure
+        for failure in run.failures
+        if failure["id"] == sample and _is(failure, "sample") and "method" not in failure
     ]
     fatal = next((failure for failure in own if _is_fatal(failure)), None)
     missing = _first_missing(run, sample)
@@ -62,6 +66,35 @@ def outcome(run: Run, sample: str) -> Outcome:
     if gaps:
         return Outcome(sample, "warning", "SCORE", f"{gaps}; {SILENT}")
     return Outcome(sample, "finished")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A published method that was asked for and has no scores for some folds of a sample."""
+
+    sample: str
+    method: str
+    folds: list[str]
+    reason: str
+
+
+def missing_methods(run: Run) -> list[Missing]:
+    """Return the published methods that left no scores, for samples that have scores at all."""
+    asked = [name for name in str(run.parameters.get("baselines", "")).split(",") if name in PEERS]
+    found = []
+    for sample in run.samples:
+        scores = run.arm_scores[run.arm_scores["sample"] == sample]
+        for method in asked:
+            scored = set(scores.loc[scores["method"] == method, "fold"])
+            folds = [fold for fold in scores["fold"].unique() if fold not in scored]
+            if folds:
+                found.append(Missing(sample, method, folds, _reason(run, sample, method)))
+    return found
+
+
+def _reason(run: Run, sample: str, method: str) -> str:
+    known = [f for f in run.failures if (f["id"], f.get("method")) == (sample, method)]
+    return str(known[0]["reason"]) if known else SILENT
 
 
 def _is(failure: Json, kind: str) -> bool:
@@ -118,5 +151,6 @@ def _unscored(run: Run, sample: str, asked: int) -> str:
     scored = int(ours.max()) if len(ours) else 0
     if scored < folds:
         return f"{scored} of {folds} folds scored"
-    short = [f"{m} {n}" for m, n in by_method.items() if n < folds and not is_ours(str(m))]
+    plain = [method for method in by_method.index if not is_ours(method) and method not in PEERS]
+    short = [f"{m} {by_method[m]}" for m in plain if by_method[m] < folds]
     return f"folds scored of {folds}: {', '.join(short)}" if short else ""
