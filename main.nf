@@ -17,6 +17,8 @@ include { BASELINES } from './modules/baselines/main'
 include { PEER } from './modules/peer/main'
 include { SCORE } from './modules/score/main'
 include { EVALUATE } from './modules/evaluate/main'
+include { CALIBRATE } from './modules/calibrate/main'
+include { KEEP_IMPUTED } from './modules/keep_imputed/main'
 include { COLLATE } from './modules/collate/main'
 include { MULTIQC } from './modules/multiqc/main'
 
@@ -89,6 +91,12 @@ def withoutImputer(arm) {
 
 def foldName(fold) {
     return fold.baseName - 'fold_'
+}
+
+// IMPUTE's files are in folders named by their folds.
+def fullAndHeldOut(files) {
+    def sorted = files.sort { h5ad -> h5ad.parent.name }
+    return [sorted.find { h5ad -> h5ad.parent.name == 'all' }, sorted.findAll { h5ad -> h5ad.parent.name != 'all' }]
 }
 
 def thresholds(options, kind) {
@@ -277,6 +285,20 @@ workflow STLATENT {
         .map { key, files -> [key.getGroupTarget(), files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
     SCORE(samples.join(hidden).join(imputed), code)
 
+    // [[id, reference, arm], full run, [fold, ..]] of every sample whose full run was imputed, with the
+    // folds that were
+    complete = IMPUTE.out.h5ad
+        .map { meta, h5ad -> [meta.subMap('id', 'reference', 'arm'), h5ad] }
+        .combine(hidden, by: 0)
+        .map { meta, h5ad, fold_files -> [groupKey(meta, 1 + fold_files.size()), h5ad] }
+        .groupTuple(remainder: true)
+        .map { key, files -> [key.getGroupTarget()] + fullAndHeldOut(files) }
+        .filter { _meta, full, _held_out -> full }
+    CALIBRATE(complete.join(samples).join(hidden), options.interval_level, code)
+    KEEP_IMPUTED(
+        complete.map { meta, full, _held_out -> [meta, full] }.join(CALIBRATE.out.h5ad, remainder: true).filter { _meta, full, calibrated -> full && !calibrated }.map { meta, full, _calibrated -> [meta, full] }
+    )
+
     // what failed because of the data
     failures = INGEST.out.failure.mix(
         QUALITY_CONTROL_REFERENCE.out.failure,
@@ -290,6 +312,7 @@ workflow STLATENT {
         PEER.out.failure,
         SCORE.out.failure,
         EVALUATE.out.failure,
+        CALIBRATE.out.failure,
     )
     input
         .flatMap { checked, _requests -> checked.failures }
@@ -305,6 +328,7 @@ workflow STLATENT {
         SCORE.out.scores,
         SCORE.out.maps,
         EVALUATE.out.evaluation,
+        CALIBRATE.out.summary,
     )
     COLLATE(
         CHECK_INPUT.out.map { json, _problems, _requests -> json },

@@ -29,7 +29,7 @@ def _default(rule: dict[str, Any]) -> str:
 def _text(rule: dict[str, Any]) -> str:
     text = str(rule["description"])
     if "enum" in rule:
-        text += f" (`{'`, `'.join(rule['enum'])}`)"
+        text += f" (`{'`, `'.join(map(str, rule['enum']))}`)"
     return f"{text}. {rule['help_text']}" if "help_text" in rule else text
 
 

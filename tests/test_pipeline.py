@@ -30,6 +30,7 @@ PROCESSES = {
     "BASELINES",
     "SCORE",
     "EVALUATE",
+    "CALIBRATE",
     "COLLATE",
     "MULTIQC",
 }
@@ -43,7 +44,7 @@ QUICK_PARAMETERS = {
     "alignment_epochs": 5,
     "n_folds": 2,
     "evaluation_genes": 20,
-    "baselines": "null,knn",
+    "baselines": "null,knn,spage",
 }
 QUICK = [part for name, value in QUICK_PARAMETERS.items() for part in (f"--{name}", str(value))]
 
@@ -100,7 +101,7 @@ def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
     )
     assert other.returncode == 0, other.stdout
     repeated = {process(task) for task in tasks(tmp_path) if task["status"] != "CACHED"}
-    assert repeated == {"IMPUTE", "SCORE", "COLLATE", "MULTIQC"}
+    assert repeated == {"IMPUTE", "SCORE", "CALIBRATE", "COLLATE", "MULTIQC"}
 
     with (project / "bin" / "stlatent" / "slots.py").open("a") as module:
         module.write("# changed\n")
@@ -145,8 +146,21 @@ def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
     assert run.returncode == 0, run.stdout
     status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
     assert status["ALIGN (sample_a 1)"] == "FAILED"
-    assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED"
+    for step in ("SCORE", "CALIBRATE"):
+        assert status[f"{step} (sample_a)"] == status[f"{step} (sample_b)"] == "COMPLETED"
     assert status["MULTIQC (1)"] == "COMPLETED"
+
+
+def test_a_failed_calibration_loses_no_imputed_file(run_pipeline, project, tmp_path):
+    stub = '    stub:\n    """\n'
+    edit(project, "calibrate", stub, f"{stub}    [[ ${{meta.id}} != sample_a ]]\n")
+    run = run_pipeline("-profile", "test", "-stub-run", folder=tmp_path, project=project)
+    assert run.returncode == 0, run.stdout
+    status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
+    assert status["CALIBRATE (sample_a)"] == "FAILED"
+    assert status["KEEP_IMPUTED (sample_a)"] == "COMPLETED"
+    assert "KEEP_IMPUTED (sample_b)" not in status
+    assert files(tmp_path) >= {f"samples/{s}/{s}.imputed.h5ad" for s in ("sample_a", "sample_b")}
 
 
 def edit(project: Path, name: str, old: str, new: str) -> None:
@@ -179,6 +193,39 @@ def test_a_single_prediction_is_scored_and_a_run_without_samples_fails(
     assert files(tmp_path) >= {"multiqc/multiqc_report.html", "evaluation/headline.json"}
 
 
+def test_a_published_method_is_a_task_a_fold_and_its_failure_costs_nothing_else(
+    run_pipeline, project, tmp_path
+):
+    stub = '    stub:\n    """\n'
+    at = "${meta.id}${meta.method}${meta.fold}"
+    edit(project, "peer", stub, f"{stub}    [[ {at} != sample_atangram1 ]]\n")
+    edit(
+        project,
+        "score",
+        f"{stub}    touch ",
+        f"{stub}    [[ '${{imputed.size()}}' == ${{meta.id == 'sample_a' ? 7 : 8}} ]]\n    touch ",
+    )
+    arguments = ("-profile", "test", "-stub-run", "--baselines", "null,tangram,gimvi")
+    run = run_pipeline(*arguments, folder=tmp_path, project=project)
+    assert run.returncode == 0, run.stdout
+    status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
+    names = {name for name in status if name.startswith("PEER")}
+    assert names == {
+        f"PEER ({sample} {method} {fold})"
+        for sample in ("sample_a", "sample_b")
+        for method in ("tangram", "gimvi")
+        for fold in (1, 2)
+    }
+    assert {name for name in names if status[name] == "FAILED"} == {"PEER (sample_a tangram 1)"}
+    assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED"
+
+    edit(project, "check_peers", "touch missing.txt", "echo tangram is missing > missing.txt")
+    (tmp_path / "other").mkdir()
+    run = run_pipeline(*arguments, folder=tmp_path / "other", project=project)
+    assert run.returncode != 0
+    assert "tangram is missing" in run.stdout and "INGEST" not in run.stdout, run.stdout
+
+
 def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
     data = tmp_path / "my data"
     data.mkdir()
@@ -202,7 +249,9 @@ def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
     found = {path for path in files(tmp_path) if "multiqc_report_data" not in path}
     reference = "references/reference"
     assert found >= {
+        "evaluation/good/good.calibration.json",
         "evaluation/good/good.evaluation.json",
+        "evaluation/good/good.reliability.csv",
         "evaluation/good/good.scores.csv",
         "evaluation/headline.json",
         "evaluation/scores.csv",

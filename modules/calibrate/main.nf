@@ -1,0 +1,29 @@
+process CALIBRATE {
+    tag "${meta.id}"
+
+    input:
+    tuple val(meta), path(imputed, stageAs: 'imputed/*'), path(held_out, stageAs: 'held_out/?/*', arity: '0..*'), path(spatial), path(folds, arity: '0..*')
+    val interval_level
+    val code
+
+    output:
+    tuple val(meta), path("${meta.id}.imputed.h5ad"), optional: true, emit: h5ad
+    path "${meta.id}.calibration.json", optional: true, emit: summary
+    path "${meta.id}.reliability.csv", optional: true, emit: table
+    path '*.failure.json', optional: true, emit: failure
+    tuple val("${task.process}"), val('scikit-learn'), eval('version_of.py scikit-learn'), topic: versions
+
+    script:
+    """
+    calibrate.py --sample ${meta.id} --arm ${meta.arm.name} --imputed ${imputed} --spatial ${spatial} \\
+        ${folds.collect { fold -> "--fold ${fold}" }.join(' ')} \\
+        ${held_out.collect { h5ad -> "--held-out ${h5ad}" }.join(' ')} \\
+        --interval-level ${interval_level} --output ${meta.id}.imputed.h5ad --table ${meta.id}.reliability.csv \\
+        --summary ${meta.id}.calibration.json --failure ${meta.id}.failure.json
+    """
+
+    stub:
+    """
+    touch ${meta.id}.imputed.h5ad ${meta.id}.calibration.json ${meta.id}.reliability.csv
+    """
+}
