@@ -148,9 +148,7 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     alignment = time.perf_counter() - began
 
     def see(panel: list[str], hidden: list[str], at: inner_folds.InnerFold) -> Candidates:
-        return Candidates(
-            spatial, vae.reference, panel, hidden, at.z, latent, at.precision, SEED
-        )
+        return Candidates(spatial, vae.reference, panel, hidden, at.z, latent, at.precision, SEED)
 
     began = time.perf_counter()
     weights = inner_folds.stack_weights(inner, panel, hidden, see)
@@ -160,7 +158,7 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     imputer = Imputer(outer, weights, vae.decoder, vae.genes)
     predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
     seconds = imputer.total_seconds(alignment, learning)
-    print(f"  weights {({k: round(v, 2) for k, v in weights.by_candidate.items()})}", flush=True)
+    print(f"  weights { ({k: round(v, 2) for k, v in weights.by_candidate.items()}) }", flush=True)
     return {
         "stlatent" if name == STACK else f"stlatent_{name}": Predicted(
             imputer.on_count_scale(values, hidden), imputer.counts, seconds[name]
@@ -279,7 +277,9 @@ def main(
     for name in pairs.split(","):
         pair = read_pair(data, name, cache)
         measured = pair.spatial.var_names.tolist()
-        print(f"{name}: {pair.spatial.shape} spots x genes, {pair.reference.n_obs} cells", flush=True)
+        print(
+            f"{name}: {pair.spatial.shape} spots x genes, {pair.reference.n_obs} cells", flush=True
+        )
         for number, panel, hidden in folds(measured, n_folds):
             if first is not None and number >= first:
                 continue
@@ -298,7 +298,15 @@ def main(
                     )
                     with output.open("a", newline="") as file:
                         csv.writer(file).writerows(
-                            (name, label, number, gene, f"{r:.5f}", f"{n:.5f}", f"{predicted.seconds:.2f}")
+                            (
+                                name,
+                                label,
+                                number,
+                                gene,
+                                f"{r:.5f}",
+                                f"{n:.5f}",
+                                f"{predicted.seconds:.2f}",
+                            )
                             for gene, r, n in zip(hidden, raw, normalised, strict=True)
                         )
     scores = pd.read_csv(output)

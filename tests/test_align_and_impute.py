@@ -16,6 +16,7 @@ import align
 import impute
 from stlatent import slots
 from stlatent.alignment.inputs import panel_expression
+from stlatent.imputation.candidates import CANDIDATES
 from stlatent.simulate import Settings, simulate
 from stlatent.vae import storage
 from stlatent.vae.decoder import LatentDecoder
@@ -115,7 +116,7 @@ def test_values_of_hidden_genes_change_nothing_in_their_fold(case: Case, tmp_pat
 
 def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case) -> None:
     fold, complete = case.impute("1"), case.impute("all")
-    candidates = {"transfer", "ridge", "kernel_ridge", "kernel_ridge_sharp", "knn", "decoder"}
+    candidates = {*CANDIDATES, "decoder"}
     assert set(fold.layers) == candidates
     assert set(fold.obsm) == {"spatial"}
     assert set(complete.layers) == {"transfer", "decoder", "normalised"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -197,3 +198,61 @@ def test_a_log_normalised_reference_gives_what_its_counts_give(study):
     other = build_problem(tissue, logged, panel, [], targets, 0)
     np.testing.assert_allclose(other.reference_panel, one.reference_panel, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(other.reference_target, one.reference_target, rtol=1e-3, atol=1e-4)
+
+
+def gene_problem(seed: int = 0) -> Problem:
+    """Six panel genes in two groups of three; two targets, one in each group."""
+    rng = np.random.default_rng(seed)
+    groups = np.array([0, 0, 0, 1, 1, 1])
+    programs, maps = rng.normal(size=(300, 2)), rng.normal(size=(80, 2))
+    panel = programs[:, groups] + 0.5 * rng.normal(size=(300, 6))
+    targets = programs + 0.5 * rng.normal(size=(300, 2))
+    tissue = maps[:, groups] + 0.5 * rng.normal(size=(80, 6))
+    return Problem(panel + 3, targets + 3, tissue, counts=False)
+
+
+def test_gene_kernel_predicts_a_gene_from_its_likes() -> None:
+    problem = gene_problem()
+    predicted = predictors.gene_kernel(problem)
+    z = (problem.tissue_panel - problem.tissue_panel.mean(0)) / problem.tissue_panel.std(0)
+    of_group = np.stack([z[:, :3].mean(1), z[:, 3:].mean(1)], axis=1)
+    found = np.corrcoef(predicted.T, of_group.T)[:2, 2:]
+    assert (np.diag(found) > 0.9).all()
+    assert (np.abs(found - np.diag(np.diag(found))) < 0.5).all()
+
+
+@pytest.mark.parametrize("abundance", [False, True])
+def test_gene_kernel_predicts_each_target_on_its_own(abundance: bool) -> None:
+    problem = gene_problem()
+    together = predictors.gene_kernel(problem, abundance=abundance)
+    for column in range(2):
+        alone = replace(problem, reference_target=problem.reference_target[:, [column]])
+        found = predictors.gene_kernel(alone, abundance=abundance)
+        np.testing.assert_allclose(found, together[:, [column]], rtol=1e-4, atol=1e-5)
+
+
+def test_gene_kernel_leaves_out_what_does_not_vary() -> None:
+    problem = gene_problem()
+    constant = replace(
+        problem,
+        reference_panel=np.hstack([problem.reference_panel, np.ones((300, 1))]),
+        tissue_panel=np.hstack([problem.tissue_panel, np.zeros((80, 1))]),
+        reference_target=np.hstack([problem.reference_target, np.full((300, 1), 2.0)]),
+    )
+    found = predictors.gene_kernel(constant, abundance=True)
+    np.testing.assert_allclose(
+        found[:, :2], predictors.gene_kernel(problem, abundance=True), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_array_equal(found[:, 2], 2.0)
+
+
+def test_abundance_prefers_genes_expressed_alike() -> None:
+    # Two panel genes correlate equally with the target; only the first is as abundant.
+    rng = np.random.default_rng(1)
+    program = rng.normal(size=(400, 1))
+    levels = np.array([2.0, 7.0, 2.0])
+    cells = program + 0.8 * rng.normal(size=(400, 3)) + levels
+    tissue = rng.normal(size=(60, 2))
+    problem = Problem(cells[:, :2], cells[:, 2:], tissue, counts=False)
+    found = predictors.gene_kernel(problem, abundance=True)[:, 0]
+    assert np.corrcoef(found, tissue[:, 0])[0, 1] > 0.95

@@ -109,3 +109,15 @@ def test_no_warm_up_gives_the_full_weight_from_the_start(
 def test_too_few_cells_name_the_cure(reference: anndata.AnnData, genes: list[str]) -> None:
     with pytest.raises(DataError, match="has 5 cells after quality control, at least 20"):
         registry.trainer("scvi")(reference[:5].copy(), genes, SETTINGS)
+
+
+def test_training_ends_when_it_gains_too_little(
+    reference: anndata.AnnData, genes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stlatent.vae import scvi_model
+
+    # No epoch halves the loss, so the first epoch after the warm-up stays the best.
+    monkeypatch.setattr(scvi_model, "MIN_RELATIVE_GAIN", 0.5)
+    settings = VAESettings(n_latent=5, max_epochs=60, kl_warmup_epochs=3, batch_size=64)
+    trained = registry.trainer("scvi")(reference, genes, settings)
+    assert len(trained.history["train_loss"]) == 3 + 1 + scvi_model.PATIENCE

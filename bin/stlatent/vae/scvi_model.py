@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-PATIENCE = 20
+PATIENCE = 10
+# Epochs that gain less than this share of the validation loss change nothing downstream.
+MIN_RELATIVE_GAIN = 1e-3
 MIN_CELLS = 20
 
 
@@ -42,6 +44,31 @@ def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
     output = module.decoder.px_scale_decoder[0]
     parts = (scale[:, None] * linear.weight[:, :n_latent], hidden_bias, output.weight, output.bias)
     return LatentDecoder(*(part.detach().cpu().clone() for part in parts))
+
+
+def _early_stopping(warmup_epochs: int) -> Any:
+    """Return a callback that ends the training when `PATIENCE` epochs gain too little.
+
+    Lightning's own asks for an absolute gain, but the scale of the loss grows with genes and depth.
+    """
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    class RelativeEarlyStopping(Callback):
+        def __init__(self) -> None:
+            self.best = float("inf")
+            self.waited = 0
+
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.sanity_checking or trainer.current_epoch < warmup_epochs:
+                return
+            loss = float(trainer.callback_metrics["elbo_validation"])
+            if self.best == float("inf") or self.best - loss > MIN_RELATIVE_GAIN * abs(self.best):
+                self.best, self.waited = loss, 0
+                return
+            self.waited += 1
+            trainer.should_stop = trainer.should_stop or self.waited >= PATIENCE
+
+    return RelativeEarlyStopping()
 
 
 def _series(column: pd.DataFrame) -> list[float]:
@@ -100,9 +127,8 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
         batch_size=settings.batch_size,
         accelerator="gpu" if settings.device == "cuda" else "cpu",
         devices=1,
-        early_stopping=True,
-        early_stopping_patience=PATIENCE,
-        early_stopping_warmup_epochs=warmup,
+        check_val_every_n_epoch=1,
+        callbacks=[_early_stopping(warmup)],
         plan_kwargs={"n_epochs_kl_warmup": warmup},
         enable_progress_bar=False,
         logger=None,
