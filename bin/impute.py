@@ -83,7 +83,7 @@ def main(
     split = json.loads(fold.read_text())
     with step("IMPUTE", split["sample"], "sample", failure, split["fold"]):
         from stlatent import devices
-        from stlatent.imputation import inner_folds
+        from stlatent.imputation import coverage, inner_folds
         from stlatent.imputation.candidates import CANDIDATES, Candidates
         from stlatent.imputation.imputer import DECODER, METHODS, Imputer
         from stlatent.imputation.output import gene_table, note, write_imputed
@@ -124,6 +124,11 @@ def main(
         kept = inner_folds.without_inner(list(positions.obsm)) if complete else [slots.SPATIAL]
         for slot in kept:
             skeleton.obsm[slot] = positions.obsm[slot]
+        covered = None
+        if complete:
+            judged = coverage.assess(tissue, saved.reference, split["panel"], z, latent, seed)
+            covered = coverage.summarise(judged, tissue, seed)
+            skeleton.obs = tissue.obs.assign(**judged)
         # Folds carry every candidate, so that each is scored; the full run the paper's two ways.
         layers = ["transfer", DECODER] if complete else [*CANDIDATES, DECODER]
         write_imputed(
@@ -147,6 +152,7 @@ def main(
             "weights": weights.by_candidate,
             "inner_correlation": weights.correlation,
             "genes_not_in_reference": unknown,
+            "coverage": covered,
         }
         summary.write_text(json.dumps(learned, indent=1) + "\n")
 
