@@ -1,0 +1,201 @@
+"""Conformal intervals: coverage on genes that took no part, order of levels, the public function."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from stlatent import slots
+from stlatent.imputation import intervals
+from stlatent.imputation.intervals import (
+    LEVELS,
+    Genes,
+    Model,
+    fit,
+    fit_centre,
+    interval,
+    joined,
+    leave_fold_out,
+    measured_on_scale,
+    on_count_scale,
+)
+
+N_SPOTS = 400
+
+
+def counts_tissue(
+    n_genes: int, seed: int, depth: float = 1500.0, efficiency: float = 0.5
+) -> tuple[Genes, np.ndarray, np.ndarray]:
+    """Poisson counts around a pattern that the prediction knows in part.
+
+    The platform's efficiency differs from gene to gene. Returns genes, counts and libraries.
+    """
+    rng = np.random.default_rng(seed)
+    library = depth * rng.lognormal(0, 0.3, N_SPOTS)
+    abundance = rng.lognormal(np.log(4e-4), 1.0, n_genes)
+    known, unknown = rng.normal(size=(2, N_SPOTS, n_genes))
+    share = abundance * np.exp(0.5 * known - 0.125)
+    truth = share * np.exp(0.4 * unknown - 0.08) * rng.lognormal(0, efficiency, n_genes)
+    counts = rng.poisson(truth * library[:, None]).astype(float)
+    predicted = np.log1p(1e4 * share)
+    return Genes(predicted, measured_on_scale(counts, library)), counts, library
+
+
+def intensity_tissue(n_genes: int, seed: int) -> Genes:
+    """Measurements in units of their own, with a spread that differs from gene to gene."""
+    rng = np.random.default_rng(seed)
+    known, noise = rng.normal(size=(2, N_SPOTS, n_genes))
+    mean = rng.lognormal(0, 0.7, n_genes)
+    predicted = np.maximum(mean * (1 + 0.3 * known), 0)
+    level = 0.02 * mean**0.5 * rng.lognormal(0, 0.3, n_genes)
+    return Genes(predicted, np.maximum(level * (1 + 0.3 * known + 0.3 * noise), 0))
+
+
+def split(genes: Genes, n_folds: int) -> list[Genes]:
+    parts = np.array_split(np.random.default_rng(0).permutation(genes.n), n_folds)
+    return [genes[part] for part in parts]
+
+
+@pytest.mark.parametrize("depth", [3e4, 1500.0, 200.0])
+def test_coverage_of_genes_left_out_is_near_nominal(depth: float) -> None:
+    genes, _, _ = counts_tissue(150, seed=1, depth=depth)
+    found = leave_fold_out(split(genes, 5))
+    assert found is not None
+    for entry in found["levels"]:
+        assert abs(entry["coverage"] - entry["level"]) < 4, (depth, entry)
+
+
+def test_coverage_of_intensities_in_other_units_is_near_nominal() -> None:
+    genes = intensity_tissue(100, seed=2)
+    found = leave_fold_out(split(genes, 5))
+    assert found is not None
+    for entry in found["levels"]:
+        assert abs(entry["coverage"] - entry["level"]) < 4, entry
+    # What the prediction knows makes intervals narrower than one interval a gene.
+    assert found["levels"][3]["width"] < found["levels"][3]["flat_width"]
+
+
+def test_new_genes_of_the_same_kind_are_covered() -> None:
+    genes, _, _ = counts_tissue(200, seed=3)
+    model = fit(genes[np.arange(120)])
+    found = intervals.coverage(model, genes[np.arange(120, 200)])[0].mean(1)
+    np.testing.assert_allclose(100 * found, LEVELS, atol=5)
+
+
+def test_higher_levels_contain_lower_ones() -> None:
+    genes, _, _ = counts_tissue(60, seed=4)
+    model = fit(genes)
+    mean, sd = genes.predicted.mean(0), genes.predicted.std(0)
+    bounds = [model.bounds(genes.predicted, mean, sd, level) for level in LEVELS]
+    for (lower, upper), (wider_lower, wider_upper) in itertools.pairwise(bounds):
+        assert (wider_lower <= lower).all() and (upper <= wider_upper).all()
+    assert all((lower >= 0).all() for lower, _ in bounds)
+
+
+def test_bounds_equal_those_of_a_loop_over_values() -> None:
+    genes, _, _ = counts_tissue(40, seed=5)
+    model = fit(genes)
+    mean, sd = genes.predicted.mean(0), genes.predicted.std(0)
+    lower, upper = model.bounds(genes.predicted, mean, sd, 80)
+    for gene in (0, 7, 31):
+        group = sum(mean[gene] > edge for edge in model.edges)
+        centre = model.centre
+        inside = min(max(mean[gene], centre.lowest), centre.highest)
+        level = np.exp(centre.level[0] + centre.level[1] * np.log(inside)) * mean[gene] / inside
+        log_spread = centre.spread[0] + centre.spread[1] * np.log(inside)
+        log_spread += centre.spread[2] * np.log(max(sd[gene], centre.floor))
+        spread = np.exp(log_spread) * mean[gene] / inside
+        for spot in (0, 100, 399):
+            z = np.clip((genes.predicted[spot, gene] - mean[gene]) / sd[gene], -5, 5)
+            middle = max(level + centre.pattern * spread * z, 0)
+            v = model.variance[group]
+            half = model.quantiles[group, 2] * np.sqrt(v[0] + v[1] * middle + v[2] * spread**2)
+            assert lower[spot, gene] == pytest.approx(max(middle - half, 0))
+            assert upper[spot, gene] == pytest.approx(middle + half)
+
+
+def test_the_centre_finds_the_tissue_s_units() -> None:
+    genes = intensity_tissue(120, seed=6)
+    centre = fit_centre(genes)
+    assert centre.level[1] == pytest.approx(0.5, abs=0.1)
+    level, _ = centre.expected(genes.predicted.mean(0), genes.predicted.std(0))
+    assert np.median(level / genes.measured.mean(0)) == pytest.approx(1, abs=0.1)
+    # Beyond what was seen, level and prediction are proportional.
+    two = centre.expected(np.array([1.0, 2.0]) * centre.highest, np.ones(2))[0]
+    assert two[1] == pytest.approx(2 * two[0])
+
+
+def test_genes_without_measured_values_do_no_harm() -> None:
+    genes, _, _ = counts_tissue(40, seed=7)
+    empty = Genes(genes.predicted[:, :5], np.zeros((N_SPOTS, 5)))
+    model = fit(joined([genes, empty]))
+    assert np.isfinite(model.quantiles).all() and np.isfinite(model.variance).all()
+    nothing = fit(Genes(genes.predicted, np.zeros_like(genes.predicted)))
+    assert np.isfinite(nothing.quantiles).all()
+
+
+def test_too_few_genes_are_refused() -> None:
+    genes, _, _ = counts_tissue(12, seed=8)
+    with pytest.raises(ValueError, match="9 held-out genes, 10 are needed"):
+        fit(genes[np.arange(9)])
+    assert leave_fold_out(split(genes, 2)) is None
+
+
+def test_models_survive_json() -> None:
+    model = fit(counts_tissue(40, seed=9)[0])
+    stored = {name: np.asarray(value).tolist() for name, value in model.to_dict().items()}
+    again = Model.from_dict(json.loads(json.dumps(stored)))
+    assert again.centre == model.centre and again.edges == model.edges
+    np.testing.assert_array_equal(again.quantiles, model.quantiles)
+    assert again.levels == LEVELS
+
+
+def imputed_file(seed: int) -> tuple[anndata.AnnData, np.ndarray]:
+    genes, counts, library = counts_tissue(50, seed)
+    names = [f"g{i}" for i in range(50)]
+    adata = anndata.AnnData(
+        obs=pd.DataFrame({intervals.LIBRARY: library}, index=[f"s{i}" for i in range(N_SPOTS)]),
+        var=pd.DataFrame(
+            {
+                intervals.MEAN: genes.predicted.mean(0),
+                intervals.SPREAD: genes.predicted.std(0),
+            },
+            index=names,
+        ),
+        layers={slots.NORMALISED: genes.predicted},
+    )
+    slots.note(adata, counts=True, intervals=fit(genes).to_dict())
+    return adata, counts
+
+
+def test_interval_of_a_file_on_both_scales(tmp_path) -> None:
+    adata, counts = imputed_file(seed=10)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    read = anndata.read_h5ad(tmp_path / "a.h5ad")
+    lower, upper = interval(read, 90)
+    inside = (lower <= counts) & (counts <= upper)
+    assert inside.mean() == pytest.approx(0.9, abs=0.03)
+    normal_lower, normal_upper = interval(read, 90, scale="normalised")
+    library = read.obs[intervals.LIBRARY].to_numpy()
+    normal = measured_on_scale(counts, library)
+    # The map between the scales is monotone: what is inside on one is inside on the other.
+    assert (((normal_lower <= normal) & (normal <= normal_upper)) == inside).mean() > 0.9999
+    np.testing.assert_allclose(on_count_scale(normal_upper, library), upper)
+    some, _ = interval(read[:20], 90, genes=["g7", "g3"])
+    np.testing.assert_allclose(some, lower[:20][:, [7, 3]])
+
+
+def test_interval_says_what_is_wrong() -> None:
+    adata, _ = imputed_file(seed=11)
+    with pytest.raises(ValueError, match="no interval of 75 %: choose 50, 67, 80, 90, 95"):
+        interval(adata, 75)
+    with pytest.raises(ValueError, match="no scale 'log'"):
+        interval(adata, 90, scale="log")
+    del adata.uns[slots.UNS]["intervals"]
+    with pytest.raises(ValueError, match="no intervals: too few genes"):
+        interval(adata, 90)
