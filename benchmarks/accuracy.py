@@ -30,7 +30,7 @@ from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import AlignmentSettings, align, place
 from stlatent.evaluation.metrics import pcc
 from stlatent.imputation import inner_folds, predictors
-from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
 from stlatent.imputation.imputer import DECODER, STACK, Imputer
 from stlatent.imputation.problem import build_problem
 from stlatent.ingestion import ingest
@@ -49,7 +49,6 @@ LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "osmfish_ssp": (None, 2000, 2500),
     "hypothalamus_poa": (None, 2000, None),
 }
-OURS = ("stlatent", *(f"stlatent_{name}" for name in (*CANDIDATES, DECODER)))
 PUBLISHED = ("tangram", "gimvi", "spage")
 COLUMNS = ("pair", "method", "fold", "gene", "pcc", "pcc_normalised", "seconds")
 SEED = 0
@@ -133,7 +132,10 @@ def folds(names: list[str], n_folds: int) -> Iterator[tuple[int, list[str], list
 
 
 def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted]:
-    """Return the default imputer and each of its candidates, as ALIGN and IMPUTE make them."""
+    """Return the default imputer and each of its candidates, as ALIGN and IMPUTE make them.
+
+    ``stlatent_panel`` combines the candidates that need no alignment.
+    """
     vae, spatial = pair.vae, pair.spatial
     latent = np.asarray(vae.reference.obsm["X_vae"], dtype=np.float32)
     began = time.perf_counter()
@@ -153,11 +155,15 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     began = time.perf_counter()
     weights = inner_folds.stack_weights(inner, panel, hidden, see)
     learning = time.perf_counter() - began
+    panel_alone = inner_folds.stack_weights(inner, panel, hidden, see, tuple(PANEL_PREDICTORS))
     state = max((aligned.before, aligned.after), key=lambda positions: positions.validation)
     outer = see(panel, hidden, inner_folds.InnerFold([], state.latent, state.precision))
     imputer = Imputer(outer, weights, vae.decoder, vae.genes)
     predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
-    seconds = imputer.total_seconds(alignment, learning)
+    predicted["panel"] = np.sum(
+        [w * predicted[n] for n, w in panel_alone.by_candidate.items()], axis=0
+    )
+    seconds = {**imputer.total_seconds(alignment, learning), "panel": learning}
     print(f"  weights { ({k: round(v, 2) for k, v in weights.by_candidate.items()}) }", flush=True)
     return {
         "stlatent" if name == STACK else f"stlatent_{name}": Predicted(

@@ -87,6 +87,7 @@ def stack_weights(
     panel: list[str],
     hidden: list[str],
     see: Callable[[list[str], list[str], InnerFold], Candidates],
+    names: tuple[str, ...] = CANDIDATES,
 ) -> Weights:
     """Learn the stack's weights from inner folds, or take equal ones without any.
 
@@ -98,10 +99,12 @@ def stack_weights(
         Of the outer fold.
     see
         (panel, hidden, inner fold) -> the candidates that see no more than that panel.
+    names
+        Candidates to combine.
     """
     if not folds:
-        return equal_weights(list(CANDIDATES))
-    predicted: dict[str, list[Array]] = {name: [] for name in CANDIDATES}
+        return equal_weights(list(names))
+    predicted: dict[str, list[Array]] = {name: [] for name in names}
     measured = []
     for fold in folds:
         away = set(fold.hidden)
@@ -109,7 +112,7 @@ def stack_weights(
             [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold
         )
         problem = candidates.problem(fold.hidden)
-        for name in CANDIDATES:
+        for name in names:
             values = candidates.predict(name, problem)
             predicted[name].append(in_reference_units(values, problem))
         measured.append(measured_values(candidates.spatial, fold.hidden, candidates.hidden))
