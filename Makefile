@@ -35,16 +35,16 @@ test-full: setup ## Run the tests, the slow ones too
 	@$(PYTHON) -m pytest $(ARGS)
 
 lint: setup ## Check style, types and the pipeline's language
-	@$(PYTHON) -m ruff check bin tests scripts
-	@$(PYTHON) -m ruff format --check bin tests scripts
+	@$(PYTHON) -m ruff check bin tests scripts benchmarks
+	@$(PYTHON) -m ruff format --check bin tests scripts benchmarks
 	@$(PYTHON) -m mypy
 	@$(NEXTFLOW) lint $(PIPELINE)
 	@scripts/check_nextflow_format.sh $(NEXTFLOW) $(PIPELINE)
 	@$(PYTHON) scripts/parameters_table.py --check
 
 format: setup ## Format the code and regenerate the table of parameters
-	@$(PYTHON) -m ruff check --fix --select I bin tests scripts
-	@$(PYTHON) -m ruff format bin tests scripts
+	@$(PYTHON) -m ruff check --fix --select I bin tests scripts benchmarks
+	@$(PYTHON) -m ruff format bin tests scripts benchmarks
 	@$(NEXTFLOW) lint -format -spaces 4 $(PIPELINE)
 	@$(PYTHON) scripts/parameters_table.py
 
