@@ -51,6 +51,8 @@ def write_sample(
         history = alignment_history(name, fold, troubled, rng)
         _json(folder / f"{name}.default.{fold}.alignment_history.json", history)
         chosen = imputation(name, fold, {"transfer": 0.6, "kernel_ridge": 0.4})
+        if fold == "all":
+            chosen["coverage"] = coverage(0.3 if troubled else 0.05)
         _json(folder / f"{name}.default.{fold}.imputation.json", chosen)
     table = scores(name, 60, 0.02 if troubled else 1.0, rng)
     table.to_csv(folder / f"{name}.default.scores.csv", index=False)
@@ -144,6 +146,17 @@ def imputation(name: str, fold: str, weights: dict[str, float]) -> Json:
     """Return what the imputer chose in one fold."""
     return {"sample": name, "arm": "default", "fold": fold, "default_method": "stack",
             "weights": weights, "inner_correlation": dict.fromkeys(weights, 0.4)}  # fmt: skip
+
+
+def coverage(share: float) -> Json:
+    """Return the coverage of a tissue whose left edge the reference lacks."""
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 1000, (400, 2))
+    lacking = places[:, 0] < 1000 * share
+    values = np.where(lacking, 0.1, 0.98) + rng.uniform(0, 0.02, 400)
+    groups = {"edge": {"n": 90, "uncovered": 0.8}, "middle": {"n": 310, "uncovered": 0.0}}
+    return {"uncovered": float(lacking.mean()), "false_discovery_rate": 0.1, "by_label": groups,
+            "map": {"coordinates": places.tolist(), "coverage": values.tolist()}}  # fmt: skip
 
 
 def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.DataFrame:

@@ -51,6 +51,11 @@ ACCURACY = Group(
     "accuracy", "Held-out accuracy", "How well genes are predicted that the method never saw."
 )
 MAPS = Group("maps", "Spatial maps", "Held-out genes on the tissue: measured above imputed.")
+COVERAGE = Group(
+    "coverage",
+    "Reference coverage",
+    "Where the tissue has no counterpart in the reference.",
+)
 QUALITY = Group("quality", "Quality control", "What went into the analysis and what was left out.")
 TRAINING = Group("training", "Training", "Whether the models learned.")
 ALIGNMENT = Group(

@@ -14,7 +14,7 @@ from typing import Literal
 
 from stlatent.report.accuracy_summary import NULL, OURS, sample_medians, value
 from stlatent.report.content import signed
-from stlatent.report.inputs import Json, Run
+from stlatent.report.inputs import FULL_FIT, Json, Run
 
 Verdict = Literal["passed", "warned", "failed", "not_run"]
 SEVERITY: tuple[Verdict, ...] = ("not_run", "passed", "warned", "failed")
@@ -26,6 +26,7 @@ AUROC_WARN, AUROC_FAIL = 0.75, 0.9
 FALL_WARN, FALL_FAIL = 0.05, 0.0
 LATENT_WARN, LATENT_FAIL = 0.02, 0.1
 MARGIN_WARN, MARGIN_FAIL = 0.02, 0.0
+UNCOVERED_WARN = 0.2
 KNN = "15"
 
 
@@ -194,6 +195,20 @@ def above_null(run: Run, sample: str) -> Result:
     return Result(status, f"median held-out PCC, stlatent vs null: {shown}")
 
 
+def reference_coverage(run: Run, sample: str) -> Result:
+    """Check that the reference holds a counterpart of most of the tissue.
+
+    More than a fifth uncovered warns; what is covered can still be used, so nothing fails. The limit
+    is a convention.
+    """
+    found = run.imputations.get((sample, run.arm, FULL_FIT), {}).get("coverage")
+    if not found:
+        return Result("not_run", "coverage by the reference was not judged")
+    share = found["uncovered"]
+    status: Verdict = "warned" if share > UNCOVERED_WARN else "passed"
+    return Result(status, f"{share:.0%} of the locations have no counterpart in the reference")
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         "tissue",
@@ -254,6 +269,14 @@ CHECKS: tuple[Check, ...] = (
         "find a reference that covers the tissue. Otherwise raise alignment_epochs. "
         "Believe genes by their held-out accuracy, not by the alignment.",
         mixing,
+    ),
+    Check(
+        "reference_coverage",
+        "Coverage",
+        "Does the reference cover the tissue?",
+        "See the section on reference coverage for where. Do not use imputed genes of uncovered "
+        "locations (obs['reference_covered']); add cells of the lacking kind to the reference.",
+        reference_coverage,
     ),
     Check(
         "above_null",

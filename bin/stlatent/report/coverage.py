@@ -1,0 +1,123 @@
+"""Chapter 5: where the reference covers the tissue, and where it does not."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from stlatent.report.content import (
+    COVERAGE,
+    Fragment,
+    escape,
+    number,
+    table,
+    text_section,
+    words,
+)
+from stlatent.report.inputs import FULL_FIT, Json, Run
+from stlatent.report.maps import DPI, PANEL_INCHES, SAMPLES_EMBEDDED, point_diameter, small
+
+LABELS_NAMED = 3
+# Uncovered, the limit, barely and well covered.
+COLOURS = ((0.0, "#99000d"), (0.5, "#fc8d59"), (0.51, "#c6d3dd"), (1.0, "#dde3e8"))
+
+EXPLAINED = """<div class="stl-prose"><p>Imputation can only hand on what the reference holds. Where
+the tissue has cells of a kind that the reference lacks, predicted genes are those of other cells. Each
+location is explained as a mixture of reference cells by the genes measured in both; a location is
+<em>uncovered</em> when it shares more that is left unexplained with the locations most like it than
+most of the tissue does and than reference cells do that were held out. Of the locations called
+uncovered at most {rate:.0%} are expected to be so by chance. A kind of cell that makes up most of the
+tissue, or that resembles one in the reference, can escape this check. Uncovered locations are red. The
+numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
+<code>obs['reference_covered']</code> of every imputed file.</p></div>"""
+
+
+def coverage_of(run: Run, sample: str) -> Json | None:
+    """Return what the full run noted about the reference's coverage of ``sample``, or None."""
+    return (run.imputations.get((sample, run.arm, FULL_FIT)) or {}).get("coverage")
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return a map of every sample and a table of the share that is uncovered."""
+    found = {sample: coverage_of(run, sample) for sample in run.samples}
+    known = {sample: content for sample, content in found.items() if content}
+    if not known:
+        return []
+    headers = {
+        "uncovered": number(
+            "Uncovered (%)", "Locations without a counterpart in the reference", 1, min=0, max=100
+        ),
+        "where": words(
+            "Most of it in", "The labels of the tissue with the largest uncovered share"
+        ),
+    }
+    rows = {
+        sample: {"uncovered": 100 * content["uncovered"], "where": where(content)}
+        for sample, content in known.items()
+    }
+    rate = max(content["false_discovery_rate"] for content in known.values())
+    pictures = "".join(picture(sample, known[sample]) for sample in list(known)[:SAMPLES_EMBEDDED])
+    body = f'{EXPLAINED.format(rate=rate)}<div class="stl-columns">{pictures}</div>'
+    return [
+        text_section(COVERAGE, "coverage_maps", COVERAGE.name, body),
+        *table(COVERAGE, "coverage_table", "Uncovered locations", "", rows, headers),
+    ]
+
+
+def where(content: Json) -> str | None:
+    """Return the labels with the largest uncovered share, or None without any."""
+    groups = content.get("by_label") or {}
+    ranked = sorted(groups.items(), key=lambda item: -item[1]["uncovered"])
+    shown = [
+        f"{escape(name)} ({group['uncovered']:.0%} of {group['n']:,})"
+        for name, group in ranked[:LABELS_NAMED]
+        if group["uncovered"] > 0
+    ]
+    return ", ".join(shown) or None
+
+
+def picture(sample: str, content: Json) -> str:
+    """Return one sample's map as HTML."""
+    code = base64.b64encode(draw(content["map"])).decode("ascii")
+    name, share = escape(sample), f"{content['uncovered']:.1%} uncovered"
+    alt = f"Sample {name}: coverage by the reference, {share}"
+    return (
+        f'<figure class="stl-map"><figcaption><b>{name}</b>: {share}</figcaption>'
+        f'<img alt="{alt}" src="data:image/png;base64,{code}"></figure>'
+    )
+
+
+def draw(content: Json) -> bytes:
+    """Return a PNG of the tissue, uncovered locations on top.
+
+    Parameters
+    ----------
+    content
+        ``coordinates`` (locations x 2) and ``coverage``.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    places = np.asarray(content["coordinates"], dtype=float)[:, :2]
+    values = np.asarray(content["coverage"], dtype=float)
+    extent = np.maximum(np.ptp(places, axis=0), 1e-9)
+    height = float(np.clip(PANEL_INCHES * extent[1] / extent[0], 1.2, 4.0))
+    figure = Figure(figsize=(PANEL_INCHES, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis: Any = figure.subplots()
+    order = np.argsort(-values, kind="stable")
+    axis.scatter(
+        places[order, 0], places[order, 1], c=values[order], vmin=0, vmax=1, linewidths=0,
+        s=point_diameter(places, PANEL_INCHES, height) ** 2,
+        cmap=LinearSegmentedColormap.from_list("coverage", COLOURS),
+    )  # fmt: skip
+    axis.set_aspect("equal")
+    axis.invert_yaxis()
+    axis.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return small(buffer)
