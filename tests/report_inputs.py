@@ -58,6 +58,7 @@ def write_sample(
     table.to_csv(folder / f"{name}.default.scores.csv", index=False)
     _json(folder / f"{name}.default.maps.json", maps(name, table, n_spots, rng))
     _json(folder / f"{name}.default.evaluation.json", evaluation(name, troubled, rng))
+    _json(folder / f"{name}.default.calibration.json", calibration(name, troubled))
 
 
 def _json(path: Path, content: Json) -> None:
@@ -221,3 +222,34 @@ def evaluation(name: str, troubled: bool, rng: np.random.Generator) -> Json:
     return {"sample": name, "arm": "default", "knn_reference": reference,
             "knn_cross_modal": cross if name in LABELLED else None, "alignment": alignment,
             "n_shared_genes": 34 if troubled else 500}  # fmt: skip
+
+
+def calibration(name: str, troubled: bool) -> Json:
+    """Return what calibration found; a ``troubled`` sample's intervals are too narrow."""
+    gap = 14.0 if troubled else 0.5
+    levels = [{"level": level, "coverage": level - gap, "width": level / 40,
+               "flat_coverage": float(level), "flat_width": level / 35}
+              for level in (50, 67, 80, 90, 95)]  # fmt: skip
+    curve = [[share / 20, 0.7 - 0.015 * share] for share in range(1, 21)]
+    judged = {"auroc": 0.84, "calibration_error": 0.05, "correlation": 0.7, "share": 0.6,
+              "mean": 0.4, "risk_coverage": curve}  # fmt: skip
+    validation = {
+        "n_genes": 60, "pcc_normalised": judged, "pcc": judged,
+        "labels": {"high": {"genes": 20, "above": 18}, "medium": {"genes": 20, "above": 13},
+                   "low": {"genes": 20, "above": 5}},
+    }  # fmt: skip
+
+    def listed(*reliabilities: float) -> list[Json]:
+        return [{"gene": f"New<{r}>", "reliability": r, "predicted_pcc": r / 2, "label": "high",
+                 "measured": False} for r in reliabilities]  # fmt: skip
+
+    counted = {"high": 300, "medium": 700, "low": 1000}
+    return {
+        "sample": name, "arm": "default", "n_genes": 2000, "n_unmeasured": 1500,
+        "labels": counted, "labels_unmeasured": {"high": 200, "medium": 500, "low": 800},
+        "intervals": {"n_genes": 60, "levels": levels, "genes_within": 0.9},
+        "intervals_calibrated": True, "intervals_reason": "", "interval_level": 90,
+        "reliability": {"threshold": 0.3, "from": "tissue", "n_genes": 60,
+                        "validation": validation, "prior_validation": validation},
+        "most_reliable": listed(0.97, 0.95), "least_reliable": listed(0.02, 0.03),
+    }  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
-from stlatent.report import accuracy, candidates, health, maps, quality, write_report
+from stlatent.report import accuracy, candidates, health, maps, quality, trust, write_report
 from stlatent.report.accuracy_summary import compared_methods
 from stlatent.report.headline import headline
 from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
@@ -136,6 +136,7 @@ def test_healthy_and_troubled_samples_are_told_apart(run: Run) -> None:
         "tissue": "passed", "shared_genes": "warned", "latent_space": "passed",
         "reconstruction": "passed", "graph": "warned", "discriminator": "failed",
         "mixing": "failed", "reference_coverage": "warned", "above_null": found["above_null"],
+        "intervals": "failed",
     }  # fmt: skip
     assert found["above_null"] in ("warned", "failed")
 
@@ -342,7 +343,8 @@ def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Pat
     )
     alone = {"maps_genes"}
     ids = {group["id"] for group in groups.values()} - alone
-    assert ids | {"accuracy_arms", "accuracy_missing"} == set(config["report_section_order"])
+    seldom = {"accuracy_arms", "accuracy_missing", "trust_absent"}
+    assert ids | seldom == set(config["report_section_order"])
 
 
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:
@@ -435,3 +437,36 @@ def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
     series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
     run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})
     assert vae_curves(run)[0].data == {"r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]}
+
+
+def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
+    found = {fragment.id: fragment for fragment in trust.sections(run)}
+    rows = found["trust_samples"].data
+    assert rows["embryo_1"]["high"] == 300 and rows["embryo_1"]["auroc"] == 0.84
+    assert "90% <small>(18 of 20)</small>" in found["trust_honesty"].data
+    assert "90% <small>(54 of 60)</small>" in found["trust_honesty"].data
+    assert "New&lt;0.97&gt;" in found["trust_genes"].data
+    assert found["trust_intervals"].data["embryo_1"][3] == [90, 89.5]
+    assert "trust_absent" not in found
+    content = dict(run.calibrations["embryo_1", "default"])
+    content |= {"intervals": None, "intervals_calibrated": False, "intervals_reason": "few <genes>"}
+    content["reliability"] = content["reliability"] | {"from": "prior", "validation": None}
+    alone = Run(references={"s": None}, calibrations={("s", "default"): content})
+    found = {fragment.id: fragment for fragment in trust.sections(alone)}
+    assert {"trust_intervals", "trust_honesty", "trust_curve"}.isdisjoint(found)
+    assert "few &lt;genes&gt;" in found["trust_absent"].data
+    assert found["trust_samples"].data["s"]["learned"] == "other tissues"
+    assert health.run_checks(alone, "s")["intervals"].status == "not_run"
+    assert trust.sections(Run()) == []
+
+
+def test_a_sample_without_calibration_is_a_warning(files: list[Path]) -> None:
+    ended = outcomes(without(files, "embryo_2.default.calibration"))["embryo_2"]
+    assert (ended.status, ended.step) == ("warning", "CALIBRATE")
+    assert "without intervals and reliability" in ended.reason and SILENT in ended.reason
+    run = without(files, "embryo_2.default.calibration")
+    run.failures.append(
+        {"id": "embryo_2", "kind": "sample", "step": "CALIBRATE", "reason": "bad file"}
+    )
+    assert outcomes(run)["embryo_2"].reason.endswith("reliability: bad file")
+    assert outcomes(without(files, ".calibration.json"))["embryo_2"].status == "finished"

@@ -15,6 +15,7 @@ from stlatent.report import (
     quality,
     summary,
     training,
+    trust,
 )
 from stlatent.report.content import Fragment
 from stlatent.report.headline import failed_samples, headline, n_finished
@@ -51,6 +52,7 @@ def fragments(run: Run, folder: Path) -> list[Fragment]:
         *summary.sections(run),
         *health_section.sections(run),
         *accuracy.sections(run),
+        *trust.sections(run),
         *maps.sections(run, folder),
         *coverage.sections(run),
         *quality.sections(run),

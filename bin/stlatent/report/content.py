@@ -50,6 +50,11 @@ HEALTH = Group("health", "Health checks", "The known ways in which such a model 
 ACCURACY = Group(
     "accuracy", "Held-out accuracy", "How well genes are predicted that the method never saw."
 )
+TRUST = Group(
+    "trust",
+    "Which genes to trust",
+    "Reliability of every imputed gene, and intervals of its values.",
+)
 MAPS = Group("maps", "Spatial maps", "Held-out genes on the tissue: measured above imputed.")
 COVERAGE = Group(
     "coverage",

@@ -26,6 +26,7 @@ AUROC_WARN, AUROC_FAIL = 0.75, 0.9
 FALL_WARN, FALL_FAIL = 0.05, 0.0
 LATENT_WARN, LATENT_FAIL = 0.02, 0.1
 MARGIN_WARN, MARGIN_FAIL = 0.02, 0.0
+COVERAGE_WARN, COVERAGE_FAIL = 6.0, 12.0
 UNCOVERED_WARN = 0.2
 KNN = "15"
 
@@ -209,6 +210,22 @@ def reference_coverage(run: Run, sample: str) -> Result:
     return Result(status, f"{share:.0%} of the locations have no counterpart in the reference")
 
 
+def intervals(run: Run, sample: str) -> Result:
+    """Check that intervals hold as often as they promise, on genes that took no part.
+
+    The largest difference, in percentage points, of measured from nominal coverage over the levels.
+    """
+    found = (run.calibration(sample) or {}).get("intervals")
+    if not found:
+        return Result("not_run", "no coverage of intervals: too few genes were held out")
+    gap, level = max((abs(e["coverage"] - e["level"]), e["level"]) for e in found["levels"])
+    measured = next(e["coverage"] for e in found["levels"] if e["level"] == level)
+    message = (
+        f"worst: intervals of {level} % hold {measured:.0f} % of {found['n_genes']} genes' values"
+    )
+    return Result(grade_high(gap, COVERAGE_WARN, COVERAGE_FAIL), message)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         "tissue",
@@ -285,6 +302,14 @@ CHECKS: tuple[Check, ...] = (
         "Do not use the imputed genes of this sample. Check that the reference is of the same "
         "tissue and species, then the other checks.",
         above_null,
+    ),
+    Check(
+        "intervals",
+        "Intervals",
+        "Do the intervals of imputed values hold as often as they promise?",
+        "Read the intervals as too narrow or too wide by what is shown in the chapter on trust. More "
+        "held-out genes (evaluation_genes) make them steadier.",
+        intervals,
     ),
 )
 

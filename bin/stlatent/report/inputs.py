@@ -56,6 +56,8 @@ class Run:
         Latent-space evaluations by (sample, arm).
     imputations
         What the imputer chose, by (sample, arm, fold).
+    calibrations
+        What CALIBRATE found, by (sample, arm).
     maps
         Held-out maps by sample, of the arm on show.
     scores
@@ -69,6 +71,7 @@ class Run:
     alignments: dict[tuple[str, str, str], Json] = field(default_factory=dict)
     evaluations: dict[tuple[str, str], Json] = field(default_factory=dict)
     imputations: dict[tuple[str, str, str], Json] = field(default_factory=dict)
+    calibrations: dict[tuple[str, str], Json] = field(default_factory=dict)
     maps: dict[str, Json] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=lambda: empty_scores())
     parameters: Json = field(default_factory=dict)
@@ -103,6 +106,10 @@ class Run:
     def evaluation(self, sample: str) -> Json | None:
         """Return the latent-space evaluation of ``sample``, or None."""
         return self.evaluations.get((sample, self.arm))
+
+    def calibration(self, sample: str) -> Json | None:
+        """Return what CALIBRATE found in ``sample``, or None."""
+        return self.calibrations.get((sample, self.arm))
 
 
 def empty_scores() -> pd.DataFrame:
@@ -197,6 +204,9 @@ def _add(run: Run, maps: dict[tuple[str, str], Json], path: Path) -> None:
         content = _read(path)
         arm, fold = content.get("arm", DEFAULT_ARM), str(content.get("fold", FULL_FIT))
         run.imputations[content["sample"], arm, fold] = content
+    elif name.endswith(".calibration.json"):
+        content = _read(path)
+        run.calibrations[content["sample"], content.get("arm", DEFAULT_ARM)] = content
     elif name.endswith(".maps.json"):
         content = _read(path)
         maps[content["sample"], content.get("arm", DEFAULT_ARM)] = content

@@ -10,6 +10,7 @@ from stlatent.report.accuracy_summary import is_ours
 from stlatent.report.inputs import FULL_FIT, Json, Run
 
 SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
+UNCALIBRATED = "the imputed genes are there, without intervals and reliability"
 # Of these steps one failure is enough: the rest of the sample's files cannot make up for it.
 ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE")
 
@@ -60,11 +61,16 @@ def outcome(run: Run, sample: str) -> Outcome:
         return Outcome(sample, "failed", missing, SILENT)
     asked = _folds_asked(run)
     gaps = _unscored(run, sample, asked) if asked else ""
+    if own and own[0]["step"] == "CALIBRATE":
+        return Outcome(sample, "warning", "CALIBRATE", f"{UNCALIBRATED}: {own[0]['reason']}")
     if own:
         reason = f"the held-out accuracy is incomplete: {own[0]['reason']}"
         return Outcome(sample, "warning", own[0]["step"], f"{reason}{gaps and f' ({gaps})'}")
     if gaps:
         return Outcome(sample, "warning", "SCORE", f"{gaps}; {SILENT}")
+    # Only a run in which some sample was calibrated can tell that one is missing.
+    if run.calibrations and run.calibration(sample) is None:
+        return Outcome(sample, "warning", "CALIBRATE", f"{UNCALIBRATED}: {SILENT}")
     return Outcome(sample, "finished")
 
 
