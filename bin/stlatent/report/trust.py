@@ -111,7 +111,7 @@ def label_bars(found: dict[str, Json]) -> Fragment:
     }
     data = {sample: content["labels"] for sample, content in found.items()}
     text = "All imputed genes of a sample, measured or not."
-    return Fragment(TRUST, "trust_labels", "", text, "bargraph", data, options)
+    return Fragment(TRUST, "trust_labels", "As shares", text, "bargraph", data, options)
 
 
 def honesty(found: dict[str, Json], threshold: float) -> list[Fragment]:
