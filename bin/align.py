@@ -13,13 +13,15 @@ import click
 from stlatent import devices, slots
 from stlatent.failures import step
 
+METHODS = ("adversarial", "sinkhorn", "mmd", "none")
+
 
 @click.command()
 @click.option("--spatial", type=click.Path(exists=True), required=True, help="QC'd tissue.")
 @click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
 @click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--arm", default="default", show_default=True)
-@click.option("--alignment", type=click.Choice(["adversarial", "none"]), default="adversarial")
+@click.option("--alignment", type=click.Choice(METHODS), default="adversarial")
 @click.option("--n-neighbors", default=8, show_default=True)
 @click.option("--pretrain-epochs", default=150, show_default=True)
 @click.option("--discriminator-epochs", default=50, show_default=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-SMOOTH_REAL = 0.9
-
 
 def correlation(predicted: torch.Tensor, truth: torch.Tensor, dim: int) -> torch.Tensor:
     """Return the Pearson correlation along ``dim``; constant vectors give about 0."""
@@ -59,11 +57,8 @@ def kl_divergence(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
 
 
 def discriminator_loss(reference: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
-    """-E log D(z_reference) - E log(1 - D(z_tissue)) on logits, with one-sided label smoothing."""
-    real = functional.binary_cross_entropy_with_logits(
-        reference, torch.full_like(reference, SMOOTH_REAL)
-    )
-    return real + functional.softplus(tissue).mean()
+    """-E log D(z_reference) - E log(1 - D(z_tissue)), on logits."""
+    return functional.softplus(-reference).mean() + functional.softplus(tissue).mean()
 
 
 def generator_loss(tissue: torch.Tensor) -> torch.Tensor:

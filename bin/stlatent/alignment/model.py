@@ -127,7 +127,7 @@ class Discriminator(nn.Module):
     alone do not pull without end.
     """
 
-    def __init__(self, n_latent: int, n_hidden: int = 64) -> None:
+    def __init__(self, n_latent: int, n_hidden: int = 128) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(n_latent, n_hidden),

@@ -1,10 +1,11 @@
-"""Training: VGAE alone, discriminator alone, then both against each other."""
+"""Training: VGAE alone, discriminator alone, then the tissue is matched to the reference."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,11 +13,15 @@ import torch
 from torch.nn import functional
 
 from stlatent import graph
-from stlatent.alignment import losses
+from stlatent.alignment import losses, matching
+from stlatent.alignment.adversary import Adversary
+from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import AlignmentInputs
-from stlatent.alignment.model import Discriminator, Encoded, LatentAttention, SpatialVGAE
+from stlatent.alignment.model import Encoded, LatentAttention, SpatialVGAE
 
-Phase = Literal["pretrain", "discriminator", "adversarial", "continued"]
+Method = Literal["adversarial", "sinkhorn", "mmd", "none"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Phase = Literal["pretrain", "discriminator", "adversarial", "sinkhorn", "mmd", "continued"]
 SERIES = (
     "reconstruction",
     "transfer",
@@ -24,13 +29,13 @@ SERIES = (
     "graph",
     "kl",
     "adversarial",
+    "divergence",
     "discriminator_loss",
     "discriminator_accuracy",
 )
 BLOCK_SIZE = 64
 VALIDATION_FOLDS = 4
-COMPOSITION_SPOTS = 1024
-ATTENTION_VALUES = 10_000_000
+SLOWEST = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,34 @@ class AlignmentSettings:
     """Settings of one alignment; weights multiply the losses of the same name.
 
     An epoch takes at most ``max_batches`` batches, so that training time does not grow with the
-    tissue; ``n_anchors`` reference cells take part in the attention of each step.
+    tissue; ``n_anchors`` reference cells take part in the attention of each step. While the tissue
+    is matched, ``n_matched`` locations and as many cells are compared in each step, the
+    discriminator learns ``discriminator_steps`` times, and ``matched_anchor_weight`` replaces
+    ``anchor_weight``: places predicted from a few genes are less spread than cells are, so the
+    anchor pulls against every matching.
     """
 
-    alignment: Literal["adversarial", "none"] = "adversarial"
+    alignment: Method = "adversarial"
     pretrain_epochs: int = 150
     discriminator_epochs: int = 50
     epochs: int = 150
     batch_size: int = 1024
     max_batches: int = 4
     n_anchors: int = 1024
+    n_matched: int = 512
     learning_rate: float = 2e-3
-    discriminator_learning_rate: float = 2e-3
+    discriminator_learning_rate: float = 1e-3
+    discriminator_steps: int = 5
     masked_share: float = 0.3
     reconstruction_weight: float = 1.0
     transfer_weight: float = 1.0
     anchor_weight: float = 1.0
     graph_weight: float = 0.1
     kl_weight: float = 1e-3
-    adversarial_weight: float = 0.1
+    matched_anchor_weight: float = 0.1
+    adversarial_weight: float = 0.5
+    mmd_weight: float = 30.0
+    sinkhorn_weight: float = 10.0
     seed: int = 0
     device: str = "cpu"
 
@@ -97,7 +111,7 @@ class Positions:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Positions before and after the adversary, posterior means of the spatial space, history."""
+    """Positions before and after the matching, posterior means of the spatial space, history."""
 
     before: Positions
     after: Positions
@@ -136,17 +150,14 @@ class Trainer:
         n_latent = inputs.latent.shape[1]
         self.vgae = SpatialVGAE(inputs.tissue.shape[1], n_latent).to(device)
         self.attention = LatentAttention(_initial_log_precision(inputs.latent)).to(device)
-        self.discriminator = Discriminator(n_latent).to(device)
+        self.adversary = Adversary(n_latent, settings.discriminator_learning_rate, device)
+        self.whiten = matching.Whitening(self.latent)
+        self.whitened = self.whiten(self.latent)
         self.optimiser = torch.optim.Adam(
             [*self.vgae.parameters(), *self.attention.parameters()], lr=settings.learning_rate
         )
-        self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(),
-            lr=settings.discriminator_learning_rate,
-            betas=(0.5, 0.9),
-        )
         self.blocks = graph.blocks(inputs.coordinates, BLOCK_SIZE)
-        self.weights = torch.ones(len(inputs.latent), device=device)
+        self.shares = np.full(len(inputs.latent), 1 / len(inputs.latent))
         self.history = History()
 
     def batches(self) -> Iterator[graph.Batch]:
@@ -157,38 +168,74 @@ class Trainer:
             own = np.concatenate([self.blocks[i] for i in order[start : start + per_batch]])
             yield graph.batch(own, self.inputs.graph, self.inputs.operator)
 
-    def sample_cells(self, n: int, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Return indices of ``n`` reference cells (all when fewer), drawn by weight."""
-        n_cells = len(self.latent)
-        if weights is None:
-            chosen = self.rng.permutation(n_cells)[:n]
-        else:
-            share = weights.double().cpu().numpy()
-            chosen = self.rng.choice(n_cells, size=n, p=share / share.sum())
-        return torch.as_tensor(chosen, device=self.latent.device)
+    def sample_cells(self, n: int) -> torch.Tensor:
+        """Return indices of ``n`` different reference cells, all when there are fewer."""
+        return torch.as_tensor(self.rng.permutation(len(self.latent))[:n], device=self.latent.device)
 
-    def step(self, batch: graph.Batch, adversarial: bool) -> dict[str, float]:
+    def matched_cells(self, n: int) -> torch.Tensor:
+        """Return whitened positions of ``n`` reference cells drawn by the tissue's composition."""
+        chosen = self.rng.choice(len(self.latent), size=n, p=self.shares)
+        return self.whitened[torch.as_tensor(chosen, device=self.latent.device)]
+
+    def step(self, batch: graph.Batch, matched: bool) -> dict[str, float]:
         """Update the VGAE on one batch and return its losses."""
         s = self.settings
-        terms, encoded = self._losses(batch)
-        if adversarial:
-            terms["adversarial"] = losses.generator_loss(self.discriminator(_sample(encoded)))
+        terms = self._losses(batch)
         total = (
             s.reconstruction_weight * terms["reconstruction"]
             + s.transfer_weight * terms["transfer"]
-            + s.anchor_weight * terms["anchor"]
+            + (s.matched_anchor_weight if matched else s.anchor_weight) * terms["anchor"]
             + s.graph_weight * terms["graph"]
             + s.kl_weight * terms["kl"]
         )
-        if adversarial:
-            total = total + s.adversarial_weight * terms["adversarial"]
+        found: dict[str, float] = {}
+        if matched:
+            positions = self._clean(batch)
+            if s.alignment == "adversarial":
+                found = self._teach(positions)
+            terms |= self._matching(positions)
+            total = total + s.adversarial_weight * terms.get("adversarial", 0.0)
+            weight = s.sinkhorn_weight if s.alignment == "sinkhorn" else s.mmd_weight
+            total = total + weight * terms["divergence"]
         self.optimiser.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.vgae.parameters(), 5.0)
         self.optimiser.step()
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return found | {name: float(value.detach()) for name, value in terms.items()}
 
-    def _losses(self, batch: graph.Batch) -> tuple[dict[str, torch.Tensor], Encoded]:
+    def _matching(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
+        cells = self.matched_cells(self.settings.n_matched)
+        if self.settings.alignment == "sinkhorn":
+            return {"divergence": matching.sinkhorn_divergence(positions, cells)}
+        terms = {"divergence": matching.mmd(positions, cells)}
+        if self.settings.alignment == "adversarial":
+            terms["adversarial"] = self.adversary.loss(positions)
+        return terms
+
+    def _clean(self, batch: graph.Batch) -> torch.Tensor:
+        """Whitened posterior means as they will be, no gene hidden and no unit dropped.
+
+        What is matched under the noise of training is narrower without it.
+        """
+        x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
+        self.vgae.eval()
+        encoded = self.vgae(x, _sparse_tensor(batch.operator, self.settings.device))
+        self.vgae.train()
+        return self.whiten(self._some(encoded.head(batch.n_own).aligned_mean))
+
+    def _some(self, positions: torch.Tensor) -> torch.Tensor:
+        order = self.rng.permutation(len(positions))[: self.settings.n_matched]
+        return positions[torch.as_tensor(order, device=positions.device)]
+
+    def _teach(self, positions: torch.Tensor) -> dict[str, float]:
+        """Update the discriminator a few times on the same locations and other cells."""
+        steps = [
+            self.adversary.learn(positions, self.matched_cells(len(positions)))
+            for _ in range(self.settings.discriminator_steps)
+        ]
+        return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+
+    def _losses(self, batch: graph.Batch) -> dict[str, torch.Tensor]:
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
         truth = x[: batch.n_own]
         hidden = self._hidden_genes(x.shape[1])
@@ -208,7 +255,7 @@ class Trainer:
             "graph": losses.graph_loss(spatial, torch.as_tensor(batch.edges), negatives),
             "kl": losses.kl_divergence(encoded.aligned_mean, encoded.aligned_logvar)
             + losses.kl_divergence(encoded.spatial_mean, encoded.spatial_logvar),
-        }, encoded
+        }
 
     def _anchor_loss(self, cells: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         # Cells of the reference have a known place in the latent space.
@@ -220,25 +267,6 @@ class Trainer:
         hidden = torch.zeros(n_genes, dtype=torch.bool)
         hidden[torch.as_tensor(self.rng.permutation(n_genes)[:n_hidden])] = True
         return hidden.to(self.tissue.device)
-
-    def step_discriminator(self, encoded: Encoded) -> dict[str, float]:
-        """Update the discriminator on tissue positions and as many reference cells.
-
-        Tissue positions are drawn from their posteriors. Reference cells get noise of the same
-        size, or the discriminator would tell the modalities apart by the noise alone.
-        """
-        fake_z = _sample(encoded).detach()
-        cells = self.latent[self.sample_cells(len(fake_z), self.weights)]
-        real = self.discriminator(_draw(cells, encoded.aligned_logvar.detach()))
-        fake = self.discriminator(fake_z)
-        loss = losses.discriminator_loss(real, fake)
-        self.discriminator_optimiser.zero_grad()
-        loss.backward()
-        self.discriminator_optimiser.step()
-        return {
-            "discriminator_loss": float(loss.detach()),
-            "discriminator_accuracy": losses.balanced_accuracy(real.detach(), fake.detach()),
-        }
 
     @torch.no_grad()
     def encode(self, seen: torch.Tensor | None = None) -> Encoded:
@@ -291,51 +319,36 @@ class Trainer:
         latent = encoded.aligned_mean.cpu().numpy()
         return Positions(latent, precision, self.validate()), encoded
 
-    @torch.no_grad()
-    def match_composition(self, z: torch.Tensor) -> None:
-        """Weigh reference cells by how much the tissue attends to them, half uniform.
-
-        A sample of the spots is asked, so that the cost is linear in the cells.
-        """
-        used = torch.zeros(len(self.latent), device=z.device)
-        asked = z[torch.as_tensor(self.rng.permutation(len(z))[:COMPOSITION_SPOTS])]
-        for part in asked.split(max(1, ATTENTION_VALUES // len(self.latent))):
-            used += self.attention(part, self.latent).sum(0)
-        self.weights = 0.5 * used / used.sum() + 0.5 / len(used)
-
     def pretrain(self, epochs: int, phase: Phase) -> None:
-        """Train the VGAE without the adversary."""
+        """Train the VGAE without matching the tissue to anything."""
         for _ in range(epochs):
             self.history.add(phase, [self.step(batch, False) for batch in self.batches()])
 
     def warm_up_discriminator(self, epochs: int) -> None:
         """Train the discriminator alone on the tissue as the VGAE sees it now."""
-        encoded = self.encode()
-        self.match_composition(encoded.aligned_mean)
+        latent = self.encode().aligned_mean
+        weights = composition_weights(
+            self.inputs.latent, latent.cpu().numpy(), self.settings.seed
+        ).astype(np.float64)
+        self.shares = weights / weights.sum()
+        positions = self.whiten(latent)
         for _ in range(epochs):
-            order = torch.as_tensor(self.rng.permutation(len(encoded.aligned_mean)))
-            parts = [
-                Encoded(*(values[chosen] for values in encoded))
-                for chosen in order.split(self.settings.batch_size)
-            ]
-            self.history.add("discriminator", [self.step_discriminator(part) for part in parts])
+            self.history.add("discriminator", [self._teach(self._some(positions))])
 
-    def fool(self, epochs: int) -> None:
-        """Alternate discriminator and VGAE."""
+    def match(self, epochs: int) -> None:
+        """Match the tissue to the reference while the VGAE keeps its own losses.
+
+        The learning rate falls along a cosine, so that the game ends at rest.
+        """
+        method = self.settings.alignment
+        if method == "none":
+            self.pretrain(epochs, "continued")
+            return
         for epoch in range(epochs):
-            if epoch % 10 == 0:
-                self.match_composition(self.encode().aligned_mean)
-            steps = []
-            for batch in self.batches():
-                steps.append(self.step_discriminator(self._encoded(batch)))
-                steps.append(self.step(batch, True))
-            self.history.add("adversarial", steps)
-
-    @torch.no_grad()
-    def _encoded(self, batch: graph.Batch) -> Encoded:
-        x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
-        operator = _sparse_tensor(batch.operator, self.settings.device)
-        return self.vgae(x, operator).head(batch.n_own)
+            fall = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.settings.learning_rate * max(fall, SLOWEST)
+            self.history.add(method, [self.step(batch, True) for batch in self.batches()])
 
 
 def _draw(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
@@ -354,24 +367,23 @@ def _initial_log_precision(latent: np.ndarray) -> float:
 def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
     """Align one tissue to its reference's frozen latent space.
 
-    The VGAE is trained on its own losses, then the discriminator alone on the resulting latent
-    spaces, then both in turn. With ``alignment='none'`` the VGAE trains on for as many epochs, so
-    that both settings see the tissue equally often.
+    The VGAE is trained on its own losses; then a discriminator alone, which has to tell the
+    resulting spaces apart; then the tissue is matched to the reference by the method of the
+    settings. With ``alignment='none'`` the VGAE trains on for as many epochs, so that all methods
+    see the tissue equally often.
     """
     trainer = Trainer(inputs, settings)
     trainer.pretrain(settings.pretrain_epochs, "pretrain")
     before, _ = trainer.positions()
-    if settings.alignment == "adversarial":
+    if settings.alignment != "none":
         trainer.warm_up_discriminator(settings.discriminator_epochs)
-        trainer.fool(settings.epochs)
-    else:
-        trainer.pretrain(settings.epochs, "continued")
+    trainer.match(settings.epochs)
     after, encoded = trainer.positions()
     return Alignment(before, after, encoded.spatial_mean.cpu().numpy(), trainer.history)
 
 
 def place(inputs: AlignmentInputs, settings: AlignmentSettings) -> Positions:
-    """Place a tissue in the reference's latent space in half the epochs, without the adversary.
+    """Place a tissue in the reference's latent space in half the epochs, matched to nothing.
 
     For inner folds, where the alignment is only asked what it would predict.
     """
