@@ -5,15 +5,14 @@ Spaces are observations x dimensions. Labels are arrays of strings; an empty str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Array = np.ndarray
@@ -110,38 +109,62 @@ def shared_labels(first: Array, second: Array) -> list[str]:
     return sorted((set(first) & set(second)) - {""})
 
 
-def c2st_auroc(first: Array, second: Array, seed: int) -> float:
+def c2st_auroc(first: Array, second: Array, seed: int, weights: Array | None = None) -> float:
     """AUROC of fresh classifiers that tell two samples of observations apart (C2ST).
 
     The larger of logistic regression and gradient boosted trees, on out-of-fold probabilities of a
-    stratified 5-fold cross-validation over a balanced subset of at most `MAX_PER_SIDE` a side
-    (Lopez-Paz and Oquab, ICLR 2017). 0.5: not separable; 1: separable.
+    stratified 5-fold cross-validation over at most `MAX_PER_SIDE` a side (Lopez-Paz and Oquab, ICLR
+    2017). Both sides weigh the same. 0.5: not separable; 1: separable.
+
+    Parameters
+    ----------
+    first, second
+        Observations x dimensions.
+    seed
+        Of subsets, folds and trees.
+    weights
+        Of the observations of ``first``, in training and in the AUROC; equal by default. Unlike a
+        weighted draw they put no copies of one observation on both sides of a fold.
 
     Raises
     ------
     ValueError
         With fewer than `N_FOLDS` observations on a side.
     """
-    n = min(len(first), len(second), MAX_PER_SIDE)
+    n = min(len(first), len(second))
     if n < N_FOLDS:
         msg = f"{n} observations on a side are too few for {N_FOLDS} folds"
         raise ValueError(msg)
-    space = np.vstack(
-        [first[subset(len(first), n, seed)], second[subset(len(second), n, seed + 1)]]
+    chosen = subset(len(first), MAX_PER_SIDE, seed)
+    own = np.ones(len(chosen)) if weights is None else weights[chosen]
+    second = second[subset(len(second), MAX_PER_SIDE, seed + 1)]
+    space = np.vstack([first[chosen], second])
+    side = np.repeat([0, 1], [len(chosen), len(second)])
+    weight = np.concatenate([own * len(second) / own.sum(), np.ones(len(second))])
+    return max(
+        float(roc_auc_score(side, chances, sample_weight=weight))
+        for chances in _out_of_fold(space, side, weight, seed)
     )
-    side = np.repeat([0, 1], n)
-    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+
+
+def _out_of_fold(space: Array, side: Array, weight: Array, seed: int) -> Iterator[Array]:
+    """Chance of side 1 by each classifier, from folds that it was not trained on."""
+    folds = list(StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(space, side))
     models = (
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        LogisticRegression(max_iter=1000),
         HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=seed
         ),
     )
-    scores = []
     for model in models:
-        chances = cross_val_predict(model, space, side, cv=folds, method="predict_proba")[:, 1]
-        scores.append(float(roc_auc_score(side, chances)))
-    return max(scores)
+        chances = np.empty(len(side))
+        for train, test in folds:
+            scale = StandardScaler().fit(space[train])
+            fitted = model.fit(
+                scale.transform(space[train]), side[train], sample_weight=weight[train]
+            )
+            chances[test] = fitted.predict_proba(scale.transform(space[test]))[:, 1]
+        yield chances
 
 
 def memberships(labels: Array, values: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stlatent import slots
+from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.evaluation import latent
 from stlatent.imputation.problem import reference_expression
 
@@ -57,14 +58,10 @@ def evaluate(
         knn_reference = _knn_reference({slots.X_VAE: space, "pca": pca}, labels, seed)
         if knn_reference is not None:
             knn_reference["label_key"] = slots.facts(reference)["label_key"]
-    cross = None
-    if labels is not None and known is not None:
-        found = latent.knn_cross_modal(space, labels, tissue[slots.X_ALIGNED], known)
-        cross = None if found is None else {"k": found[0], "n_shared_labels": found[1]}
     return {
         "knn_reference": knn_reference,
-        "knn_cross_modal": cross,
-        "alignment": _alignment(space, labels, tissue, known, seed),
+        "knn_cross_modal": _knn_cross_modal(space, labels, tissue, known),
+        "alignment": alignment(space, labels, tissue, known, seed),
     }
 
 
@@ -75,6 +72,20 @@ def _knn_reference(spaces: dict[str, Array], labels: Array, seed: int) -> dict[s
     return None if None in scores.values() else {"spaces": scores}
 
 
+def _knn_cross_modal(
+    space: Array, labels: Array | None, tissue: dict[str, Array], known: Array | None
+) -> dict[str, Any] | None:
+    if labels is None or known is None:
+        return None
+    before, after = (
+        latent.knn_cross_modal(space, labels, tissue[slot], known)
+        for slot in (slots.X_UNALIGNED, slots.X_ALIGNED)
+    )
+    if before is None or after is None:
+        return None
+    return {"k": after[0], "k_before": before[0], "n_shared_labels": after[1]}
+
+
 def _reference_components(
     reference: AnnData, cells: Array, hvg: list[str], n_components: int, seed: int
 ) -> Array:
@@ -82,19 +93,39 @@ def _reference_components(
     return latent.principal_components(values, n_components, seed)
 
 
-def _alignment(
+def alignment(
     space: Array, labels: Array | None, tissue: dict[str, Array], known: Array | None, seed: int
 ) -> dict[str, float | None]:
     """AUROC, cLISI and purity, before and after.
 
+    The AUROC is that against the part of the reference that the tissue is made of: its clusters
+    weigh as much as the tissue's nearest cells give them before the alignment (`composition`). A
+    reference with types that the tissue lacks would be told apart however good the alignment is,
+    as ``auroc_all_before`` and ``auroc_all_after``, without weights, show. ``reference_used`` is the
+    effective share of the reference under the weights.
+
     cLISI and purity are those of the reference's cells, whose labels are known, among cells and spots.
     Spots have their own labels where at least two of them occur in the reference too; otherwise
     those of the nearest cells, in shares, in the space that is judged.
+
+    Parameters
+    ----------
+    space
+        Latent positions of the reference.
+    labels, known
+        Of the reference and of the tissue, empty where missing, or None.
+    tissue
+        Latent positions of the tissue by slot: `slots.X_UNALIGNED` and `slots.X_ALIGNED`.
+    seed
+        Of clusters, subsets and cross-validation.
     """
-    result: dict[str, float | None] = {}
+    weights = composition_weights(space, tissue[slots.X_UNALIGNED], seed)
+    result: dict[str, float | None] = {"reference_used": effective_share(weights)}
+    enough = min(len(space), len(tissue[slots.X_UNALIGNED])) >= latent.N_FOLDS
     for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):
-        enough = min(len(space), len(tissue[slot])) >= latent.N_FOLDS
-        result[f"auroc_{when}"] = latent.c2st_auroc(space, tissue[slot], seed) if enough else None
+        for name, used in (("auroc", weights), ("auroc_all", None)):
+            found = latent.c2st_auroc(space, tissue[slot], seed, used) if enough else None
+            result[f"{name}_{when}"] = found
     result |= dict.fromkeys(
         ("clisi_before", "clisi_after", "label_purity_reference", "label_purity_joint")
     )

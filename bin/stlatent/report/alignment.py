@@ -15,13 +15,28 @@ NEIGHBOURS = ("5", "15", "30")
 MIXING: Headers = {
     "auroc_before": score(
         "AUROC before",
-        "A fresh classifier of tissue against reference, before alignment",
+        "A fresh classifier of tissue against the part of the reference that the tissue is made of, "
+        "before alignment",
         **LOW_IS_GOOD,
     ),
     "auroc_after": score(
         "AUROC after",
         "The same after alignment: 0.5 is perfectly mixed, 1 is fully apart",
         **LOW_IS_GOOD,
+    ),
+    "auroc_all_before": score(
+        "Whole reference before",
+        "The same against the whole reference, whatever of it the tissue is made of",
+        hidden=True,
+        **LOW_IS_GOOD,
+    ),
+    "auroc_all_after": score(
+        "Whole reference after", "The same after alignment", hidden=True, **LOW_IS_GOOD
+    ),
+    "reference_used": score(
+        "Reference used",
+        "Effective share of the reference that the tissue is made of, by the clusters of its "
+        "nearest cells before alignment",
     ),
     "clisi_before": score("cLISI before", "Neighbours of one type, before alignment: 1 is pure"),
     "clisi_after": score("cLISI after", "Should not drop: a drop means that types were mixed up"),
@@ -48,7 +63,8 @@ def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
     text = (
         "Good alignment: the AUROC (orange: low is good) falls towards 0.5 while cLISI and purity "
         "(blue: high is good) stay. An AUROC that falls together with cLISI means over-mixing: "
-        "cells were forced onto the wrong types. Empty cells: the reference has no cell labels."
+        "cells were forced onto the wrong types. A small share of the reference in use means that "
+        "it holds much that the tissue does not. Empty cells: the reference has no cell labels."
     )
     return table(ALIGNMENT, "alignment_mixing", "Tissue against reference", text, rows, MIXING)
 
@@ -97,12 +113,17 @@ def cross_modal(evaluations: dict[str, Json]) -> list[Fragment]:
             headers[f"{metric}_{k}"] = score(
                 f"{title} k={k}", f"{title} at {k} neighbours", hidden=k != KNN
             )
+        headers[f"{metric}_before"] = score(
+            f"{title} k={KNN} before", "The same before alignment", hidden=metric == "accuracy"
+        )
     headers["n_shared_labels"] = number("Shared labels", "Labels found in both", 0)
     rows: dict[str, dict[str, Any]] = {}
     for sample, evaluation in evaluations.items():
         found = evaluation.get("knn_cross_modal")
         if found:
             values = {f"{m}_{k}": v for k, ms in found["k"].items() for m, v in ms.items()}
+            before = found.get("k_before", {}).get(KNN, {})
+            values |= {f"{m}_before": v for m, v in before.items()}
             rows[sample] = {**values, "n_shared_labels": found.get("n_shared_labels")}
     text = (
         "Tissue locations with a known label are given the label of their nearest reference cells. "
