@@ -170,7 +170,9 @@ class Trainer:
 
     def sample_cells(self, n: int) -> torch.Tensor:
         """Return indices of ``n`` different reference cells, all when there are fewer."""
-        return torch.as_tensor(self.rng.permutation(len(self.latent))[:n], device=self.latent.device)
+        return torch.as_tensor(
+            self.rng.permutation(len(self.latent))[:n], device=self.latent.device
+        )
 
     def matched_cells(self, n: int) -> torch.Tensor:
         """Return whitened positions of ``n`` reference cells drawn by the tissue's composition."""

@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""One table of the kinds of alignment: how well tissue and reference mix, and what it costs.
+
+    benchmarks/alignment.py --data DIR --cache DIR [--pairs a,b] [--methods adversarial,none]
+
+DIR has a folder a pair with ``scrna.h5ad`` and ``spatial.h5ad``. QC, genes and VAE are those of the
+pipeline; VAEs are kept in the cache, and rows in ``CACHE/alignment.csv``, and are not made again.
+Labels of tissue and reference are matched by ``label_matches.csv``. All methods start from the same
+pretrained encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
+
+from stlatent import devices, genes, qc, readers, slots
+from stlatent.alignment.inputs import prepare
+from stlatent.alignment.trainer import METHODS, AlignmentSettings, Positions, Trainer
+from stlatent.evaluation import latent
+from stlatent.evaluation.report_card import alignment
+from stlatent.ingestion import asked_keys, ingest
+from stlatent.vae import registry, storage
+from stlatent.vae.interface import VAESettings
+
+Array = np.ndarray
+
+# The pipeline's defaults.
+REFERENCE_QC = qc.Thresholds(200, 100, 3, 25)
+SPATIAL_QC = qc.Thresholds(10, 3, 1, 50)
+N_HVG, N_PANEL, N_NEIGHBORS = 2000, 500, 8
+MATCHES = Path(__file__).with_name("label_matches.csv")
+BATCH_COLUMN, LABEL_COLUMN = "sample", "cell_type"
+TISSUE_LABELS = ("cell_type", "region")
+KNN = 15
+SEED = 0
+COLUMNS = {
+    "pair": "pair", "method": "alignment", "spots": "spots", "panel": "panel",
+    "warm_up": "D in warm-up", "auroc_before": "AUROC before", "auroc_after": "after",
+    "auroc_all_after": "after, whole reference", "reference_used": "reference used",
+    "clisi_before": "cLISI before", "clisi_after": "after",
+    "label_purity_reference": "purity alone", "label_purity_joint": "joint",
+    "knn_before": "kNN labels before", "knn_after": "after",
+    "validation_before": "transfer before", "validation_after": "after", "seconds": "s",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tissue and its reference with latent space, after QC, their labels, and the panel."""
+
+    name: str
+    spatial: AnnData
+    reference: AnnData
+    panel: list[str]
+    tissue_labels: Array | None
+    reference_labels: Array | None
+
+
+def read(path: Path, kind: slots.Kind, name: str, columns: dict[str, str]) -> AnnData:
+    """Read one modality as INGEST and QUALITY_CONTROL do, keeping the columns it has."""
+    found = readers.read(path, kind, None, list(columns.values()))
+    request = {"id": name, **{k: c for k, c in columns.items() if c in found.obs}}
+    adata = ingest(found, request)
+    assert asked_keys(request).keys() <= slots.facts(adata).keys()
+    return qc.filter_data(adata, REFERENCE_QC if kind == "reference" else SPATIAL_QC)[0]
+
+
+def with_vae(reference: AnnData, folder: Path) -> AnnData:
+    """Return the reference with its latent space, the VAE trained at first use."""
+    if not folder.exists():
+        hvg = genes.rank_genes(reference, N_HVG)[:N_HVG]
+        settings = VAESettings(seed=SEED)
+        trained = registry.trainer("scvi")(reference, hvg, settings)
+        storage.save(folder, trained, reference, settings, {"id": folder.stem, "seconds": 0.0})
+    return storage.load(folder).reference
+
+
+def labels_of(adata: AnnData, columns: tuple[str, ...]) -> Array | None:
+    """Labels of the first of the columns that is there."""
+    for column in columns:
+        if column in adata.obs:
+            return adata.obs[column].astype(str).to_numpy().astype(str)
+    return None
+
+
+def classes(labels: Array | None, pair: str, modality: str) -> Array | None:
+    """Labels as the classes that both modalities know, empty where there is none."""
+    matches = pd.read_csv(MATCHES).query("pair == @pair and modality == @modality")
+    if labels is None or matches.empty:
+        return None
+    result = np.full(len(labels), "", dtype=object)
+    for pattern, name in zip(matches["pattern"], matches["class"], strict=True):
+        result[pd.Series(labels).str.contains(pattern.replace("(", "(?:")).to_numpy()] = name
+    return result.astype(str)
+
+
+def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
+    """Read a pair; of large tissues a random part."""
+    spatial = readers.read(data / name / "spatial.h5ad", "spatial", None, list(TISSUE_LABELS))
+    spatial = qc.filter_data(ingest(spatial, {"id": name}), SPATIAL_QC)[0]
+    spatial = spatial[latent.subset(spatial.n_obs, max_spots, SEED)].copy()
+    keys = {"batch_key": BATCH_COLUMN, "label_key": LABEL_COLUMN}
+    reference = read(data / name / "scrna.h5ad", "reference", name, keys)
+    reference = with_vae(reference, cache / f"{name}.vae")
+    shared = genes.shared_genes(spatial, reference)
+    fold = next(
+        iter(
+            genes.make_folds(
+                spatial,
+                shared,
+                genes.rank_genes(reference, N_HVG),
+                n_folds=0,
+                n_evaluation_genes=0,
+                n_alignment_genes=N_PANEL,
+                seed=SEED,
+            )
+        )
+    )
+    return Pair(
+        name,
+        spatial,
+        reference,
+        fold.panel,
+        classes(labels_of(spatial, TISSUE_LABELS), name, "spatial"),
+        labels_of(reference, (LABEL_COLUMN,)),
+    )
+
+
+def pretrained(pair: Pair) -> tuple[Trainer, Positions]:
+    """Return a trainer whose encoder was trained alone, and where it puts the tissue."""
+    inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
+    trainer = Trainer(inputs, AlignmentSettings(seed=SEED))
+    trainer.pretrain(trainer.settings.pretrain_epochs, "pretrain")
+    return trainer, trainer.positions()[0]
+
+
+def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[str, Any]:
+    """Align by one method and return its row."""
+    trainer = copy.deepcopy(start)
+    trainer.settings = dataclasses.replace(start.settings, alignment=method)
+    began = time.process_time()
+    if method != "none":
+        trainer.warm_up_discriminator(trainer.settings.discriminator_epochs)
+    trainer.match(trainer.settings.epochs)
+    seconds = time.process_time() - began
+    after = trainer.positions()[0]
+    space = trainer.inputs.latent
+    tissue = {slots.X_UNALIGNED: before.latent, slots.X_ALIGNED: after.latent}
+    matched = classes(pair.reference_labels, pair.name, "reference")
+    known = pair.reference_labels if matched is None else matched
+    accuracies = [trainer.history.series["discriminator_accuracy"], trainer.history.phase]
+    warm_up = [a for a, phase in zip(*accuracies, strict=True) if phase == "discriminator"]
+    return {
+        "pair": pair.name,
+        "method": method,
+        "spots": pair.spatial.n_obs,
+        "panel": len(pair.panel),
+        "warm_up": warm_up[-1] if warm_up else None,
+        **alignment(space, known, tissue, pair.tissue_labels, SEED),
+        "knn_before": knn_accuracy(pair, matched, space, before.latent),
+        "knn_after": knn_accuracy(pair, matched, space, after.latent),
+        "validation_before": before.validation,
+        "validation_after": after.validation,
+        "seconds": seconds,
+    }
+
+
+def knn_accuracy(pair: Pair, matched: Array | None, space: Array, tissue: Array) -> float | None:
+    """Return the share of locations whose class the nearest cells tell."""
+    if matched is None or pair.tissue_labels is None:
+        return None
+    found = latent.knn_cross_modal(space, matched, tissue, pair.tissue_labels, (KNN,))
+    return None if found is None else found[0][str(KNN)]["accuracy"]
+
+
+def shown(value: Any) -> str:
+    """Return a cell of the table."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return the rows in Markdown."""
+    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
+    for row in rows.to_dict("records"):
+        row["seconds"] = round(row["seconds"])
+        lines.append("| " + " | ".join(shown(row.get(name)) for name in COLUMNS) + " |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--cache", required=True, type=click.Path(path_type=Path))
+@click.option("--pairs", help="Of the folders; all by default.")
+@click.option("--methods", default=",".join(METHODS), show_default=True)
+@click.option("--max-spots", default=2000, show_default=True)
+def main(data: Path, cache: Path, pairs: str | None, methods: str, max_spots: int) -> None:
+    devices.make_deterministic(SEED, 1)
+    cache.mkdir(parents=True, exist_ok=True)
+    results = cache / "alignment.csv"
+    names = pairs.split(",") if pairs else sorted(p.name for p in data.iterdir() if p.is_dir())
+    done = pd.read_csv(results) if results.exists() else pd.DataFrame(columns=["pair", "method"])
+    finished = set(zip(done["pair"], done["method"], strict=True))
+    for name in names:
+        wanted = [m for m in methods.split(",") if (name, m) not in finished]
+        if not wanted:
+            continue
+        pair = read_pair(data, name, cache, max_spots)
+        trainer, before = pretrained(pair)
+        for method in wanted:
+            row = judge(pair, method, trainer, before)
+            new = not results.exists()
+            with results.open("a", newline="") as file:
+                writer = csv.DictWriter(file, [*COLUMNS, "auroc_all_before"])
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+    rows = pd.read_csv(results)
+    order = {name: place for place, name in enumerate(names)}
+    rows = rows[rows["pair"].isin(order)]
+    click.echo(table(rows.sort_values("pair", key=lambda p: p.map(order), kind="stable")))
+
+
+if __name__ == "__main__":
+    main()
