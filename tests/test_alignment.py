@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from stlatent import devices, expression, graph, slots
-from stlatent.alignment import losses
+from stlatent.alignment import losses, matching
+from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
 from stlatent.alignment.trainer import AlignmentSettings, align
+from stlatent.evaluation import latent
 from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
 
@@ -139,6 +143,20 @@ def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) 
     assert set(result.history.series["discriminator_loss"]) == {None}
 
 
+@pytest.mark.parametrize("method", ["sinkhorn", "mmd"])
+def test_matching_without_adversary_has_a_warm_up_and_one_divergence(
+    inputs: AlignmentInputs, method: Any
+) -> None:
+    settings = AlignmentSettings(
+        alignment=method, pretrain_epochs=3, discriminator_epochs=2, epochs=2
+    )
+    history = align(inputs, settings).history
+    assert history.phase == ["pretrain"] * 3 + ["discriminator"] * 2 + [method] * 2
+    assert set(history.series["adversarial"]) == {None}
+    assert None not in history.series["divergence"][5:]
+    assert None not in history.series["discriminator_accuracy"][3:5]
+
+
 def test_same_seed_gives_identical_latents_and_another_does_not(inputs: AlignmentInputs) -> None:
     short = AlignmentSettings(pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
     first, second = align(inputs, short), align(inputs, short)
@@ -162,3 +180,105 @@ def test_batches_with_halos_encode_like_the_whole_graph(inputs: AlignmentInputs)
     torch.testing.assert_close(
         inner[: part.n_own], whole[part.nodes[: part.n_own]], rtol=1e-4, atol=1e-5
     )
+
+
+def cloud(n: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def test_whitening_gives_zero_mean_and_unit_covariance() -> None:
+    z = cloud(500) @ torch.tensor([[3.0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0.1, 0], [0, 2, 0, 5]]) + 7
+    white = matching.Whitening(z)(z)
+    torch.testing.assert_close(white.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(white.T @ white / 500, torch.eye(4), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("divergence", [matching.mmd, matching.sinkhorn_divergence])
+def test_divergences_see_shift_and_spread_and_pull_the_right_way(divergence: Any) -> None:
+    reference, same = cloud(200), cloud(200, seed=1)
+    alike = float(divergence(same, reference))
+    assert abs(alike) < 0.05
+    assert divergence(same + 2, reference) > alike + 0.3
+    # Means of mixtures lie inside the cloud: that must cost too, and be pulled apart.
+    narrow = (0.3 * same).requires_grad_(True)
+    loss = divergence(narrow, reference)
+    assert loss > alike + 0.03
+    (slope,) = torch.autograd.grad(loss, narrow)
+    assert (slope * narrow).sum() < 0
+
+
+def test_transport_marginals() -> None:
+    cost = matching.costs(cloud(30), cloud(40, seed=1))
+    plan = matching._plan(cost, 0.3, math.inf)
+    torch.testing.assert_close(plan.sum(1), torch.full((30,), 1 / 30), rtol=1e-4, atol=0)
+    torch.testing.assert_close(plan.sum(0), torch.full((40,), 1 / 40), rtol=2e-2, atol=0)
+
+
+def test_unbalanced_transport_leaves_out_what_the_tissue_lacks() -> None:
+    tissue = cloud(100)
+    reference = torch.cat([cloud(100, seed=1), cloud(60, shift=8.0, seed=2)])
+    used = matching._plan(matching.costs(tissue, reference), 0.3, 0.3).sum(0)
+    assert used[100:].sum() < 0.1
+    balanced = matching._plan(matching.costs(tissue, reference), 0.3, math.inf).sum(0)
+    assert balanced[100:].sum() > 0.3
+
+
+def test_composition_weights_give_the_reference_the_shares_of_the_tissue() -> None:
+    rng = np.random.default_rng(0)
+    centres = 20 * np.eye(3)
+    reference = centres[np.repeat([0, 1, 2], [400, 400, 400])] + rng.normal(0, 1, (1200, 3))
+    tissue = centres[np.repeat([0, 1], [450, 150])] + rng.normal(0, 1, (600, 3))
+    weights = composition_weights(reference, tissue, seed=0)
+    assert weights.mean() == pytest.approx(1)
+    shares = weights.reshape(3, 400).sum(1) / weights.sum()
+    np.testing.assert_allclose(shares, [0.75, 0.25, 0], atol=0.03)
+    assert effective_share(weights) < 0.6
+    assert effective_share(np.ones(5)) == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def covered() -> tuple[AlignmentInputs, np.ndarray, np.ndarray]:
+    """A tissue of single cells whose types are all in the reference, with types of both."""
+    devices.make_deterministic(seed=0, threads=1)
+    study = simulate(
+        Settings(n_panel=120, n_cells=500, n_reference=600, tissue_only_type=False), seed=2
+    )
+    tissue, reference = study.samples["sample_a"].measured, study.reference
+    slots.note(reference, kind="reference", source="reference", counts=True)
+    slots.note(tissue, kind="spatial", source="s", counts=True)
+    values = panel_expression(reference, reference.var_names.tolist(), [])
+    reference.obsm["X_vae"] = np.linalg.svd(values, full_matrices=False)[0][:, :6] * 24
+    panel = tissue.var_names.intersection(reference.var_names).tolist()
+    labels = (adata.obs["cell_type"].astype(str).to_numpy() for adata in (reference, tissue))
+    return prepare(tissue, reference, panel, [], 6), *labels
+
+
+@pytest.mark.parametrize("method", ["adversarial", "sinkhorn", "mmd", "none"])
+def test_matching_mixes_the_modalities_and_keeps_cells_in_their_types(
+    covered: tuple[AlignmentInputs, np.ndarray, np.ndarray], method: Any
+) -> None:
+    inputs, reference_labels, tissue_labels = covered
+    result = align(
+        inputs,
+        AlignmentSettings(alignment=method, pretrain_epochs=60, discriminator_epochs=20, epochs=60),
+    )
+    weights = composition_weights(inputs.latent, result.before.latent, seed=0)
+    auroc = [
+        latent.c2st_auroc(inputs.latent, state.latent, 0, weights)
+        for state in (result.before, result.after)
+    ]
+    purity = [
+        latent.knn_cross_modal(inputs.latent, reference_labels, state.latent, tissue_labels)[0][
+            "15"
+        ]["accuracy"]
+        for state in (result.before, result.after)
+    ]
+    assert auroc[0] > 0.8
+    assert purity[1] > purity[0] - 0.05
+    if method == "none":
+        assert auroc[1] > 0.75
+        return
+    assert auroc[1] <= 0.65
+    warm_up = result.history.series["discriminator_accuracy"][79]
+    assert warm_up is not None
+    assert warm_up > 0.75

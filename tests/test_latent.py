@@ -75,6 +75,16 @@ def test_c2st_of_same_and_shifted():
         latent.c2st_auroc(first, shifted[:3], seed=0)
 
 
+def test_c2st_with_weights_is_blind_to_composition_alone():
+    first, labels = clusters(600)
+    second, types = clusters(600, seed=1)
+    second = second[(types != "Gamma") & ((types != "Beta") | (np.arange(600) % 4 == 0))]
+    weights = np.select([labels == "Alpha", labels == "Beta"], [1.0, 0.25], 1e-3)
+    assert latent.c2st_auroc(first, second, seed=0) > 0.7
+    assert latent.c2st_auroc(first, second, 0, weights) < 0.6
+    assert latent.c2st_auroc(first, second + 1.0, 0, weights) > 0.95
+
+
 def test_c2st_sees_differences_that_no_line_separates():
     rng = np.random.default_rng(0)
     narrow, wide = rng.normal(0, 0.5, (300, 3)), rng.normal(0, 2.0, (300, 3))
@@ -202,6 +212,8 @@ def test_command_line(tmp_path, reference_labels, tissue_labels):
     alignment = result["alignment"]
     assert alignment["auroc_before"] > 0.95
     assert alignment["auroc_after"] < 0.65
+    assert alignment["auroc_all_before"] > 0.95
+    assert 0 < alignment["reference_used"] <= 1
     if reference_labels:
         assert result["knn_reference"]["label_key"] == "cell_type"
         spaces = result["knn_reference"]["spaces"]
@@ -214,5 +226,6 @@ def test_command_line(tmp_path, reference_labels, tissue_labels):
     if tissue_labels:
         assert result["knn_cross_modal"]["n_shared_labels"] == 3
         assert result["knn_cross_modal"]["k"]["5"]["accuracy"] > 0.95
+        assert set(result["knn_cross_modal"]["k_before"]) == {"5", "15", "30"}
     else:
         assert result["knn_cross_modal"] is None

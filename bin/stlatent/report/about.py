@@ -27,8 +27,9 @@ from measured genes that are hidden from it for the purpose."""
 
 METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from
 the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
-location and its neighbours in the tissue, is trained to place the locations in that same space; a
-discriminator, trained first to tell the two apart, then pushes the encoder until it no longer can.
+location and its neighbours in the tissue, is trained to place the locations in that same space. A
+discriminator, trained first to tell the two apart, or another distance of the two (parameter
+<em>alignment</em>), then pushes the encoder until they no longer can be told apart.
 The genes that tissue and reference share anchor the alignment. {imputer}</p>
 <p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
 after quality control, gene selection included. stlatent and the baselines see the same genes and

@@ -149,7 +149,7 @@ def discriminator(run: Run, sample: str) -> Result:
     """
     history = run.alignment(sample)
     if history is None or "discriminator" not in history.get("phase", []):
-        return Result("not_run", "the adversary was not used")
+        return Result("not_run", "the tissue was matched to nothing (alignment none)")
     values = in_phase(history, "discriminator_accuracy", "discriminator")
     if not values:
         return Result("not_run", "no discriminator accuracy in the training history")
@@ -272,8 +272,9 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "discriminator",
         "Discriminator",
-        "Could the discriminator separate tissue and reference before it was used?",
-        "Without it the adversary teaches nothing. Raise alignment_discriminator_epochs. If tissue "
+        "Could a discriminator separate tissue and reference before they were matched?",
+        "A discriminator that sees no difference teaches the adversary nothing, and shows the other "
+        "kinds of alignment nothing to mend. Raise alignment_discriminator_epochs. If tissue "
         "and reference were mixed from the start (AUROC before alignment near 0.5), this is "
         "harmless: run with alignment none.",
         discriminator,
@@ -283,7 +284,8 @@ CHECKS: tuple[Check, ...] = (
         "Mixing",
         "Are tissue and reference inseparable after alignment?",
         "Part of the tissue may have no counterpart in the reference: compare cell types, and "
-        "find a reference that covers the tissue. Otherwise raise alignment_epochs. "
+        "find a reference that covers the tissue. Otherwise raise alignment_epochs or try another "
+        "alignment (adversarial, sinkhorn, mmd). With alignment none nothing else is expected. "
         "Believe genes by their held-out accuracy, not by the alignment.",
         mixing,
     ),

@@ -16,6 +16,7 @@ LOSSES = {
     "graph": "Graph",
     "kl": "KL",
     "adversarial": "Adversarial",
+    "divergence": "Divergence",
     "discriminator_loss": "Discriminator",
 }
 VAE_COLOURS = {"training": "#0072B2", "validation": "#D55E00"}
@@ -140,8 +141,8 @@ def alignment_curves(fits: dict[str, Json]) -> list[Fragment]:
         "The fit that gives the final result (no gene hidden). Reconstruction, transfer and graph "
         "should fall in the first phase and not jump up later. Dotted lines are the starts of the "
         "phases: <em>pretrain</em> (encoder alone), <em>discriminator</em> (its warm-up), "
-        "<em>adversarial</em> (both in turns; <em>continued</em> is the encoder alone where the "
-        "adversary is off)."
+        "<em>adversarial</em>, <em>sinkhorn</em> or <em>mmd</em> (the tissue is matched to the "
+        "reference; <em>continued</em> is the encoder alone where it is not)."
     )
     options = {"pconfig": pconfig}
     return [
@@ -177,7 +178,7 @@ def discriminator_curve(fits: dict[str, Json]) -> list[Fragment]:
     }
     text = (
         "It has to learn to tell tissue from reference in its warm-up, and to lose that ability "
-        "against the encoder. Whether the alignment worked is judged below by a fresh classifier, "
+        "against the encoder where that is adversarial. Whether the alignment worked is judged below by a fresh classifier, "
         "not by this curve."
     )
     name, options = "Discriminator", {"pconfig": pconfig}
