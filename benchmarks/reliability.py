@@ -17,7 +17,6 @@ import datetime
 import json
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import anndata
@@ -32,23 +31,11 @@ from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
 from stlatent.imputation import intervals, reliability
+from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
-from stlatent.imputation.predictors import (
-    REFERENCE_TARGET,
-    Problem,
-    kernel_ridge,
-    knn,
-    ridge,
-    to_intensities,
-)
+from stlatent.imputation.predictors import REFERENCE_TARGET, Problem, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 
-PREDICTORS = {
-    "ridge": ridge,
-    "kernel_ridge": kernel_ridge,
-    "kernel_ridge_sharp": partial(kernel_ridge, scale=6.0, penalty=2.0),
-    "knn": knn,
-}
 # Those of nextflow.config.
 SPATIAL_QC = {"min-counts": 10, "min-genes": 3, "min-cells": 1, "max-mito": 50, "mad": 0}
 REFERENCE_QC = {"min-counts": 200, "min-genes": 100, "min-cells": 3, "max-mito": 25, "mad": 0}
@@ -134,7 +121,7 @@ def hold_out(
     genes = fold.hidden
     problem = build_problem(spatial, reference, fold.panel, genes, genes, SEED)
     cells = reference_cells(reference.n_obs, SEED)
-    found = {name: predict(problem) for name, predict in PREDICTORS.items()}
+    found = {name: predict(problem) for name, predict in PANEL_PREDICTORS.items()}
     mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
     values = linear(reference)[cells]
     share = np.asarray((1 / library_size(values)) @ values).ravel() / len(cells)
@@ -270,7 +257,7 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
         provenance = {
             "tissues": {name: len(tables[name]) for name in names},
             "latent": "scVI where trained, else principal components",
-            "imputer": f"mean of {', '.join(PREDICTORS)}",
+            "imputer": f"mean of {', '.join(PANEL_PREDICTORS)}",
             "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "command": "python benchmarks/reliability.py --data DIR --vae DIR --fit-prior",

@@ -23,8 +23,8 @@ from stlatent.imputation.predictors import KERNEL_RIDGE, KERNEL_SCALE, Problem
 
 Array = np.ndarray
 
-# Linear, smooth and local: where these three agree, the panel decides and not the method.
-COMPARED = ("ridge", "kernel_ridge", "knn")
+# Linear, smooth, local and over genes: where these agree, the panel decides and not the method.
+COMPARED = ("ridge", "kernel_ridge", "knn", "gene_kernel")
 COLUMNS = (
     "panel_predictability",
     "latent_predictability",
