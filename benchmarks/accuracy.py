@@ -239,7 +239,13 @@ def score(spatial: AnnData, hidden: list[str], predicted: Predicted) -> tuple[Ar
 
 
 def table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return mean correlations, raw / normalised, methods x pairs, with the mean over pairs."""
+    """Return mean correlations, raw / normalised, methods x pairs, with the mean over pairs.
+
+    A pair of which a method has not finished all folds is left out for that method.
+    """
+    n_folds = scores.groupby("pair")["fold"].transform("nunique")
+    finished = scores.groupby(["method", "pair"])["fold"].transform("nunique") == n_folds
+    scores = scores[finished]
     by_gene = scores.groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]].mean()
     raw, normalised = (by_gene[name].unstack() for name in ("pcc", "pcc_normalised"))
     best = [method for method in PUBLISHED if method in raw.index]
