@@ -143,6 +143,7 @@ workflow STLATENT {
     main:
     device = options.use_gpu ? 'auto' : 'cpu'
     arms = channel.of(defaultArm(options))
+    seeds = (0..<options.n_seeds).collect { number -> options.seed + number }
     baseline_names = options.baselines.tokenize(',').unique()
     peer_names = baseline_names.findAll { name -> name in peerPackages() }
     plain_names = baseline_names - peer_names
@@ -225,15 +226,15 @@ workflow STLATENT {
         .combine(SPLIT_GENES.out.folds, by: 0)
         .map { _split, meta, folds -> [meta, folds.findAll { fold -> fold.name != 'fold_all.json' }.sort { fold -> fold.name }] }
 
-    // [[id, reference, arm without its imputer, fold], sample, fold]
+    // [[id, reference, arm without its imputer, fold, seed], sample, fold]: folds with hidden genes under
+    // every seed, the full run under the first
     folds = samples
         .map { meta, h5ad -> [splitOf(meta), meta + [arm: withoutImputer(meta.arm)], h5ad] }
         .unique()
         .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
-        .map { _split, meta, h5ad, fold -> [meta + [fold: foldName(fold)], h5ad, fold] }
+        .flatMap { _split, meta, h5ad, fold -> (foldName(fold) == 'all' ? seeds.take(1) : seeds).collect { seed -> [meta + [fold: foldName(fold), seed: seed], h5ad, fold] } }
     ALIGN(
         folds.map { meta, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, h5ad, fold] }.combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2]).map { _reference, _genes, _settings, meta, h5ad, fold, vae -> [meta, h5ad, vae, fold] },
-        options.seed,
         device,
         code,
     )
@@ -249,7 +250,6 @@ workflow STLATENT {
         aligned.combine(arms).filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }.map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
         options.impute_genes,
         gene_list,
-        options.seed,
         code,
     )
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
@@ -270,7 +270,7 @@ workflow STLATENT {
 
     // [[id, reference, arm], [h5ad, ..]]: as many files a fold as there are tasks that predict it, or
     // fewer at the end of the run when one failed
-    n_predictions = 1 + (plain_names ? 1 : 0) + peer_names.size()
+    n_predictions = seeds.size() + (plain_names ? 1 : 0) + peer_names.size()
     baselines = samples
         .map { meta, _h5ad -> [splitOf(meta), meta] }
         .combine(BASELINES.out.h5ad.mix(PEER.out.h5ad).map { meta, h5ad -> [meta.findAll { name, _value -> !(name in ['fold', 'method', 'distribution']) }, h5ad] }, by: 0)
@@ -282,12 +282,13 @@ workflow STLATENT {
         .combine(hidden, by: 0)
         .map { meta, h5ad, fold_files -> [groupKey(meta, n_predictions * fold_files.size()), h5ad] }
         .groupTuple(remainder: true)
-        .map { key, files -> [key.getGroupTarget(), files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name}" }] }
+        .map { key, files -> [key.getGroupTarget(), files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name} ${h5ad}" }] }
     SCORE(samples.join(hidden).join(imputed), code)
 
     // [[id, reference, arm], full run, [fold, ..]] of every sample whose full run was imputed, with the
-    // folds that were
+    // folds that were, under the first seed
     complete = IMPUTE.out.h5ad
+        .filter { meta, _h5ad -> meta.seed == seeds[0] }
         .map { meta, h5ad -> [meta.subMap('id', 'reference', 'arm'), h5ad] }
         .combine(hidden, by: 0)
         .map { meta, h5ad, fold_files -> [groupKey(meta, 1 + fold_files.size()), h5ad] }

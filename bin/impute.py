@@ -148,6 +148,7 @@ def main(
             "sample": split["sample"],
             "arm": noted["arm"],
             "fold": split["fold"],
+            "seed": seed,
             "default_method": imputer,
             "weights": weights.by_candidate,
             "inner_correlation": weights.correlation,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from stlatent import failures, slots
 from stlatent.evaluation import metrics
-from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file
+from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file, seed_of
 from stlatent.imputation.problem import read_fold, spatial_neighbours
 
 
@@ -61,7 +61,10 @@ def main(
             tables.append(score_file(spatial, folds[name], file, weights, arm))
         scores = pd.concat(tables, ignore_index=True)[COLUMNS]
         scores.to_csv(output, index=False, float_format="%.6g")
-        maps.write_text(json.dumps(build_maps(spatial, folds, files, scores, arm)) + "\n")
+        first = scores["seed"].min()
+        shown = scores[scores["seed"].isna() | (scores["seed"] == first)]
+        files = [file for file in files if seed_of(file) in (None, first)]
+        maps.write_text(json.dumps(build_maps(spatial, folds, files, shown, arm)) + "\n")
 
 
 if __name__ == "__main__":

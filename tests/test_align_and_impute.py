@@ -123,7 +123,12 @@ def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case)
     assert set(complete.obsm) == {"spatial", "X_aligned", "X_unaligned", "X_spatial", "X_joint"}
     joint = np.hstack([complete.obsm["X_aligned"], complete.obsm["X_spatial"]])
     np.testing.assert_array_equal(complete.obsm["X_joint"], joint)
+    assert slots.facts(fold)["seed"] == slots.facts(complete)["seed"] == 0
+    judged = {"reference_coverage", "reference_covered", "reference_distance"}
+    assert judged <= set(complete.obs) and judged.isdisjoint(fold.obs)
     summary = json.loads((case.folder / "summary.json").read_text())
+    uncovered = 1 - complete.obs["reference_covered"].mean()
+    assert summary["coverage"]["uncovered"] == pytest.approx(uncovered)
     assert sum(summary["weights"].values()) == pytest.approx(1)
     assert set(summary["inner_correlation"]) == candidates - {"decoder"}
     assert all(-1 <= value <= 1 for value in summary["inner_correlation"].values())

@@ -136,6 +136,28 @@ def test_stub_run_of_a_sheet_with_the_strict_parser(run_pipeline, tmp_path):
     ]  # fmt: skip
 
 
+def test_more_seeds_repeat_the_folds_alone_and_reuse_what_is_done(run_pipeline, project, tmp_path):
+    arguments = ("-profile", "test", "-stub-run")
+    first = run_pipeline(*arguments, folder=tmp_path, project=project)
+    assert first.returncode == 0, first.stdout
+    before = tasks(tmp_path)
+    n_scored = "    [[ ${imputed.size()} == 6 ]]\n    touch "
+    edit(project, "score", '    stub:\n    """\n    touch ', f'    stub:\n    """\n{n_scored}')
+    more = (*arguments, "-resume", "--n_seeds", "2", "--seed", "0")
+    second = run_pipeline(*more, folder=tmp_path, project=project)
+    assert second.returncode == 0, second.stdout
+    new = [task for task in tasks(tmp_path) if task["status"] != "CACHED"]
+    names = {task["name"].split(":")[-1] for task in new}
+    assert {name for name in names if name.startswith(("ALIGN", "IMPUTE"))} == {
+        f"{step} ({sample} {fold} seed 1)"
+        for step in ("ALIGN", "IMPUTE")
+        for sample in ("sample_a", "sample_b")
+        for fold in (1, 2)
+    }
+    assert {process(task) for task in new} == {"ALIGN", "IMPUTE", "SCORE", "COLLATE", "MULTIQC"}
+    assert len(tasks(tmp_path)) == len(before) + 8
+
+
 def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
     module = project / "modules" / "align" / "main.nf"
     text = module.read_text()
@@ -145,7 +167,7 @@ def test_a_failed_fold_loses_no_sample(run_pipeline, project, tmp_path):
     run = run_pipeline("-profile", "test", "-stub-run", folder=tmp_path, project=project)
     assert run.returncode == 0, run.stdout
     status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
-    assert status["ALIGN (sample_a 1)"] == "FAILED"
+    assert status["ALIGN (sample_a 1 seed 0)"] == "FAILED"
     for step in ("SCORE", "CALIBRATE"):
         assert status[f"{step} (sample_a)"] == status[f"{step} (sample_b)"] == "COMPLETED"
     assert status["MULTIQC (1)"] == "COMPLETED"

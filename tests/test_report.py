@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
-from stlatent.report import accuracy, candidates, health, maps, quality, trust, write_report
+from stlatent.report import accuracy, candidates, health, maps, quality, seeds, trust, write_report
 from stlatent.report.accuracy_summary import compared_methods
 from stlatent.report.headline import headline
 from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
@@ -343,7 +343,7 @@ def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Pat
     )
     alone = {"maps_genes"}
     ids = {group["id"] for group in groups.values()} - alone
-    seldom = {"accuracy_arms", "accuracy_missing", "trust_absent"}
+    seldom = {"accuracy_arms", "accuracy_missing", "accuracy_seeds", "trust_absent"}
     assert ids | seldom == set(config["report_section_order"])
 
 
@@ -458,6 +458,27 @@ def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
     assert found["trust_samples"].data["s"]["learned"] == "other tissues"
     assert health.run_checks(alone, "s")["intervals"].status == "not_run"
     assert trust.sections(Run()) == []
+
+
+def test_the_spread_over_seeds_is_shown_and_the_rest_is_of_the_first(
+    files: list[Path], tmp_path: Path
+) -> None:
+    table = pd.read_csv(next(f for f in files if f.name == "embryo_1.default.scores.csv"))
+    ours = table["method"] == "stlatent"
+    table.loc[~ours, "arm"] = "baseline"
+    table["seed"] = np.where(ours, "10", "")
+    again = table[ours].assign(seed="9", pcc=table["pcc"] - 0.1)
+    pd.concat([table, again]).to_csv(tmp_path / "embryo_1.scores.csv", index=False)
+    run = load([tmp_path / "embryo_1.scores.csv"], None, None)
+    assert run.seeds == ["9", "10"]
+    assert len(run.arm_scores) == len(table) and len(run.scores) == len(table) + ours.sum()
+    found = seeds.spread(run.scores[run.scores["seed"] != ""]).loc[("embryo_1", "stlatent")]
+    means = table.loc[ours, "pcc"].mean() - np.array([0, 0.1])
+    assert found["pcc", "mean", "mean"] == pytest.approx(means.mean())
+    assert found["pcc", "mean", "std"] == pytest.approx(means.std(ddof=1))
+    (shown,) = seeds.sections(run)
+    assert "2 seeds (9, 10)" in shown.data and "&plusmn; 0.071" in shown.data
+    assert seeds.sections(load(files, None, None)) == []
 
 
 def test_a_sample_without_calibration_is_a_warning(files: list[Path]) -> None:

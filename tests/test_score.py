@@ -100,6 +100,21 @@ def test_scores_of_imputation_and_baselines(spatial, run):
     assert all(entry["measured"] == pytest.approx(entry["imputed"]) for entry in maps["genes"])
 
 
+def test_seeds_are_told_apart_and_maps_are_of_the_first(spatial, run):
+    truth = measured(spatial, GENES[:3])
+    files = [prediction(spatial, GENES[:3], "1", {"a": values}) for values in (truth, truth[::-1])]
+    for seed, file in zip((4, 3), files, strict=True):
+        slots.note(file, seed=seed)
+    files.append(prediction(spatial, GENES[:3], "1", {"ridge": truth}, arm="baseline"))
+    scores, maps = run(files)
+    means = scores.groupby(["method", scores["seed"].fillna(-1)])["pcc"].mean()
+    assert means["stlatent", 4] == pytest.approx(1, abs=1e-5)
+    assert means["stlatent", 3] < 0.9
+    assert means["ridge", -1] == pytest.approx(1, abs=1e-5)
+    assert all(entry["pcc"] < 0.9 for entry in maps["genes"])
+    assert not np.allclose(maps["genes"][0]["imputed"], maps["genes"][0]["measured"])
+
+
 def test_maps_of_baselines_alone(spatial, run):
     _, maps = run(
         [prediction(spatial, GENES[:3], "1", {"knn": measured(spatial, GENES[:3])}, "baseline")]

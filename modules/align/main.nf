@@ -1,10 +1,9 @@
 process ALIGN {
-    tag "${meta.id} ${meta.fold}"
+    tag "${meta.id} ${meta.fold} seed ${meta.seed}"
     label 'process_gpu'
 
     input:
     tuple val(meta), path(spatial), path(vae), path(fold)
-    val seed
     val device
     val code
 
@@ -21,7 +20,7 @@ process ALIGN {
     align.py --spatial ${spatial} --vae ${vae} --fold ${fold} --arm ${meta.arm.name} \\
         --alignment ${settings.method} --n-neighbors ${settings.n_neighbors} \\
         --pretrain-epochs ${settings.pretrain_epochs} --discriminator-epochs ${settings.discriminator_epochs} \\
-        --epochs ${settings.epochs} --inner-folds ${settings.inner_folds} --seed ${seed} \\
+        --epochs ${settings.epochs} --inner-folds ${settings.inner_folds} --seed ${meta.seed} \\
         --device ${task.accelerator ? 'gpu' : device} --threads ${task.cpus} \\
         --output ${meta.fold}/${meta.id}.aligned.h5ad \\
         --history ${meta.fold}/${meta.id}.alignment_history.json --failure ${meta.id}.failure.json

@@ -1,11 +1,10 @@
 process IMPUTE {
-    tag "${meta.id} ${meta.fold}"
+    tag "${meta.id} ${meta.fold} seed ${meta.seed}"
 
     input:
     tuple val(meta), path(aligned), path(spatial), path(vae), path(fold)
     val genes
     path gene_list
-    val seed
     val code
 
     output:
@@ -18,7 +17,7 @@ process IMPUTE {
     """
     mkdir ${meta.fold}
     impute.py --aligned ${aligned} --spatial ${spatial} --vae ${vae} --fold ${fold} \\
-        --genes ${gene_list ?: genes} --imputer ${meta.arm.imputer} --seed ${seed} --threads ${task.cpus} \\
+        --genes ${gene_list ?: genes} --imputer ${meta.arm.imputer} --seed ${meta.seed} --threads ${task.cpus} \\
         --output ${meta.fold}/${meta.id}.imputed.h5ad --summary ${meta.fold}/${meta.id}.imputation.json \\
         --failure ${meta.id}.failure.json
     """

@@ -27,6 +27,7 @@ COLUMNS = [
     "arm",
     "method",
     "fold",
+    "seed",
     "gene",
     *metrics.METRICS,
     "morans_i_measured",
@@ -58,6 +59,12 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
             yield f"{METHOD}_{name}", dense(layer), float(seconds.get(name, np.nan))
 
 
+def seed_of(imputed: AnnData) -> int | None:
+    """Return the seed that a prediction was made under, or None where none is noted."""
+    seed = slots.facts(imputed).get("seed")
+    return None if seed is None else int(seed)
+
+
 def score_file(
     spatial: AnnData, fold: Fold, imputed: AnnData, weights: sparse.csr_matrix, arm: str
 ) -> pd.DataFrame:
@@ -74,7 +81,7 @@ def score_file(
     weights
         Of `stlatent.evaluation.metrics.morans_i`.
     arm
-        Recorded for IMPUTE's methods; baselines are of arm ``baseline``.
+        Recorded for IMPUTE's methods; baselines are of arm ``baseline`` and of no seed.
 
     Returns
     -------
@@ -95,6 +102,7 @@ def score_file(
     library = visible_library(spatial, fold.hidden)
     morans_measured = metrics.morans_i(measured, weights)
     is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
+    seed = None if is_baseline else seed_of(imputed)
     tables = []
     for method, values, seconds in predictions_of(imputed[:, genes]):
         known = np.flatnonzero(~np.isnan(values).all(axis=0))
@@ -102,6 +110,7 @@ def score_file(
         table = pd.DataFrame(metrics.score(measured[:, known], values, library))
         table["sample"], table["method"], table["fold"] = fold.sample, method, fold.name
         table["arm"] = BASELINE_ARM if is_baseline else arm
+        table["seed"] = pd.array([seed] * len(table), dtype="Int64")
         table["gene"] = np.array(genes, dtype=object)[known]
         table["morans_i_measured"] = morans_measured[known]
         table["morans_i_imputed"] = metrics.morans_i(values, weights)

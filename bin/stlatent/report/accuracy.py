@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stlatent.report import candidates
+from stlatent.report import candidates, seeds
 from stlatent.report.accuracy_summary import (
     BELIEVABLE,
     MEASURES,
@@ -82,6 +82,7 @@ def sections(run: Run) -> list[Fragment]:
     fragments += [bars(run, *view) for view in VIEWS]
     fragments += [curve(scores, *view) for view in VIEWS]
     fragments += method_table(scores)
+    fragments += seeds.sections(run)
     fragments += missing_table(run)
     fragments += candidates.sections(run)
     fragments += gene_lists(run)
@@ -239,7 +240,8 @@ def arm_table(run: Run) -> list[Fragment]:
     """Return the comparison of arms, for studies."""
     if len(run.arms) < 2:
         return []
-    ours = without_gaps(run.scores[run.scores["method"] == OURS])
+    scores = run.first_seed_scores
+    ours = without_gaps(scores[scores["method"] == OURS])
     rows = {arm: measures(ours[ours["arm"] == arm]) for arm in run.arms}
     text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
     return table(ACCURACY, "accuracy_arms", "Arms compared", text, rows, METHOD_HEADERS, "Arm")

@@ -17,6 +17,7 @@ SCORE_COLUMNS = (
     "arm",
     "method",
     "fold",
+    "seed",
     "gene",
     "pcc",
     "pcc_normalised",
@@ -28,11 +29,12 @@ SCORE_COLUMNS = (
     "morans_i_imputed",
     "seconds",
 )
-KEY_COLUMNS = ("sample", "arm", "method", "fold", "gene")
+KEY_COLUMNS = ("sample", "arm", "method", "fold", "seed", "gene")
 MEASURES = tuple(name for name in SCORE_COLUMNS if name not in KEY_COLUMNS)
 DEFAULT_ARM = "default"
 BASELINE_ARM = "baseline"
 FULL_FIT = "all"
+NO_SEED = ""
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Run:
     maps
         Held-out maps by sample, of the arm on show.
     scores
-        One row per sample, arm, method, fold and gene.
+        One row per sample, arm, method, fold, seed and gene.
     """
 
     references: dict[str, str | None] = field(default_factory=dict)
@@ -96,8 +98,20 @@ class Run:
 
     @property
     def arm_scores(self) -> pd.DataFrame:
-        """Scores of the arm on show and of the baselines, which belong to no arm."""
-        return self.scores[self.scores["arm"].isin([self.arm, BASELINE_ARM])]
+        """Scores of the arm on show and of the baselines, which belong to no arm, under one seed."""
+        scores = self.first_seed_scores
+        return scores[scores["arm"].isin([self.arm, BASELINE_ARM])]
+
+    @property
+    def seeds(self) -> list[str]:
+        """Seeds under which genes were held out, the first one first."""
+        return sorted(set(self.scores["seed"].dropna()) - {NO_SEED}, key=int)
+
+    @property
+    def first_seed_scores(self) -> pd.DataFrame:
+        """Scores under the first seed, and of methods that run once whatever the seeds."""
+        seed = self.scores["seed"]
+        return self.scores[seed.isna() | seed.isin([NO_SEED, *self.seeds[:1]])]
 
     def alignment(self, sample: str) -> Json | None:
         """Return the history of the full fit of ``sample``, or None."""
@@ -137,9 +151,11 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
         return empty_scores()
     merged = pd.concat(tables, ignore_index=True).reindex(columns=list(SCORE_COLUMNS))
     merged["arm"] = merged["arm"].fillna(DEFAULT_ARM)
+    merged["seed"] = merged["seed"].fillna(NO_SEED)
     merged[list(MEASURES)] = merged[list(MEASURES)].apply(pd.to_numeric, errors="coerce")
     merged = merged.drop_duplicates(list(KEY_COLUMNS))
-    order = merged.assign(fold=merged["fold"].map(_fold_rank)).sort_values(list(KEY_COLUMNS)).index
+    ranks = {name: merged[name].map(_fold_rank) for name in ("fold", "seed")}
+    order = merged.assign(**ranks).sort_values(list(KEY_COLUMNS)).index
     return merged.loc[order].reset_index(drop=True)
 
 
@@ -203,7 +219,7 @@ def _add(run: Run, maps: dict[tuple[str, str], Json], path: Path) -> None:
     elif name.endswith(".imputation.json"):
         content = _read(path)
         arm, fold = content.get("arm", DEFAULT_ARM), str(content.get("fold", FULL_FIT))
-        run.imputations[content["sample"], arm, fold] = content
+        _keep_first_seed(run.imputations, (content["sample"], arm, fold), content)
     elif name.endswith(".calibration.json"):
         content = _read(path)
         run.calibrations[content["sample"], content.get("arm", DEFAULT_ARM)] = content
@@ -218,9 +234,17 @@ def _add_history(run: Run, content: Json) -> None:
     """Tell the two kinds of history by their content: only fits of samples have phases."""
     if "phase" in content:
         arm, fold = content.get("arm", DEFAULT_ARM), str(content.get("fold", FULL_FIT))
-        run.alignments[content["id"], arm, fold] = content
+        _keep_first_seed(run.alignments, (content["id"], arm, fold), content)
     else:
         run.vae[content["id"]] = content
+
+
+def _keep_first_seed(
+    known: dict[tuple[str, str, str], Json], key: tuple[str, str, str], found: Json
+) -> None:
+    """Keep one record a fold: that of the first seed."""
+    if key not in known or found.get("seed", 0) < known[key].get("seed", 0):
+        known[key] = found
 
 
 def _seen_samples(run: Run) -> list[str]:
