@@ -60,6 +60,9 @@ def main(
                 raise click.UsageError(f"{path} is of fold '{name}', of which no --fold was given")
             tables.append(score_file(spatial, folds[name], file, weights, arm))
         scores = pd.concat(tables, ignore_index=True)[COLUMNS]
+        scores = scores.sort_values(
+            ["fold", "seed"], kind="stable", ignore_index=True, na_position="first"
+        )
         scores.to_csv(output, index=False, float_format="%.6g")
         first = scores["seed"].min()
         shown = scores[scores["seed"].isna() | (scores["seed"] == first)]

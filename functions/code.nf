@@ -1,8 +1,9 @@
-// SHA-256 over the names and contents of the Python files below a folder: Nextflow's own task hash
-// sees only the script that a command names, not the package that it imports.
+// SHA-256 over the names and contents of the Python files below a folder, and of the numbers that
+// they read: Nextflow's own task hash sees only the script that a command names, not the package that
+// it imports.
 def fingerprint(folder) {
     def digest = java.security.MessageDigest.getInstance('SHA-256')
-    pythonFiles(folder)
+    sourceFiles(folder)
         .sort { file -> folder.relativize(file).toString() }
         .each { file ->
             digest.update(folder.relativize(file).toString().bytes)
@@ -11,11 +12,11 @@ def fingerprint(folder) {
     return digest.digest().encodeHex().toString()
 }
 
-def pythonFiles(folder) {
+def sourceFiles(folder) {
     return folder
         .listFiles()
         .toList()
         .collectMany { file ->
-            file.isDirectory() ? pythonFiles(file) : (file.name.endsWith('.py') ? [file] : [])
+            file.isDirectory() ? sourceFiles(file) : (file.name =~ /\.(py|json)$/ ? [file] : [])
         }
 }

@@ -68,7 +68,7 @@ def _json(path: Path, content: Json) -> None:
 def settings() -> Json:
     """Return parameters and facts of a run."""
     return {
-        "parameters": {"input": "samples.csv", "n_folds": 5, "n_latent": 10, "genes": "all",
+        "parameters": {"input": "samples.csv", "n_folds": 5, "n_latent": 10, "interval_level": 90, "genes": "all",
                        "alignment": "adversarial", "seed": 0, "max_epochs": 400, "email": None},
         "run": {"name": "nostalgic_turing", "pipeline_version": "0.1.0",
                 "nextflow_version": "25.04.4", "code_fingerprint": "3f9a1c0d2b7e",

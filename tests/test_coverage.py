@@ -142,6 +142,8 @@ def test_chances_fall_through_the_end_of_the_null() -> None:
     assert chances[1] == pytest.approx(np.exp(-0.7), abs=0.03)
     assert chances[2] == pytest.approx(np.exp(-3), rel=0.3)
     assert 0 < chances[4] < chances[3] < 1 / len(null)
+    # However far out, a chance stays something to divide by.
+    assert coverage.tail_chances(np.array([1e6]), null)[0] > 0
 
 
 def test_discoveries_are_those_of_benjamini_and_hochberg() -> None:

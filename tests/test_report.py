@@ -490,4 +490,6 @@ def test_a_sample_without_calibration_is_a_warning(files: list[Path]) -> None:
         {"id": "embryo_2", "kind": "sample", "step": "CALIBRATE", "reason": "bad file"}
     )
     assert outcomes(run)["embryo_2"].reason.endswith("reliability: bad file")
-    assert outcomes(without(files, ".calibration.json"))["embryo_2"].status == "finished"
+    run.failures.append({"id": "embryo_2", "kind": "sample", "step": "SCORE", "reason": "no fold"})
+    assert "no fold" in outcomes(run)["embryo_2"].reason
+    assert outcomes(without(files, ".calibration.json"))["embryo_2"].status == "warning"

@@ -1,5 +1,7 @@
 process CHECK_PEERS {
     tag "${methods}"
+    // What is installed is no input: asked again in every run.
+    cache false
 
     input:
     val methods

@@ -9,7 +9,7 @@ process SPLIT_GENES {
     val code
 
     output:
-    tuple val(meta), path("${meta.id}.folds/*.json"), optional: true, emit: folds
+    tuple val(meta), path("${meta.id}.folds/*.json", arity: '1..*'), optional: true, emit: folds
     path "${meta.id}.folds", optional: true, emit: folder
     path '*.failure.json', optional: true, emit: failure
 

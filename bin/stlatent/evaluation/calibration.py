@@ -102,10 +102,14 @@ def hold_out(spatial: AnnData, fold: Fold, imputed: AnnData, seed: int = 0) -> H
     if list(imputed.obs_names) != list(spatial.obs_names):
         msg = f"the prediction of fold {fold.name} has other spots than the sample"
         raise DataError(msg)
-    measured = dense(spatial[:, fold.hidden].X)
-    predicted = np.nan_to_num(dense(imputed[:, fold.hidden].X), nan=0.0)
+    predicted = dense(imputed[:, fold.hidden].X)
+    # A method may not know a gene, as the decoder those beyond its own.
+    known = ~np.isnan(predicted).all(axis=0)
+    hidden = [gene for gene, is_known in zip(fold.hidden, known, strict=True) if is_known]
+    predicted = np.nan_to_num(predicted[:, known], nan=0.0)
+    measured = dense(spatial[:, hidden].X)
     scores = metrics.score(measured, predicted, visible_library(spatial, fold.hidden))
-    table = imputed.var.loc[fold.hidden].assign(
+    table = imputed.var.loc[hidden].assign(
         pcc=scores["pcc"], pcc_normalised=scores["pcc_normalised"], fold=fold.name
     )
     spots = np.arange(spatial.n_obs)
@@ -155,7 +159,7 @@ class Calibration:
 
 
 def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> Calibration:
-    """Calibrate on the held-out genes of ``folds``, which may be none.
+    """Calibrate on the held-out genes of ``folds``, which may be none; empty folds count as none.
 
     Parameters
     ----------
@@ -166,6 +170,7 @@ def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> C
     counts
         Whether the tissue holds counts.
     """
+    folds = [fold for fold in folds if fold.genes.n]
     n_genes = sum(fold.genes.n for fold in folds)
     if not folds:
         table = pd.DataFrame(columns=[*reliability.FEATURES, "pcc", "pcc_normalised", "fold"])

@@ -37,6 +37,7 @@ Array = np.ndarray
 SCORE, FLAG, DISTANCE = "reference_coverage", "reference_covered", "reference_distance"
 FALSE_DISCOVERY_RATE = 0.1
 CELLS_PER_ARCHETYPE, MAX_ARCHETYPES = 15, 60
+MISSING_LABELS = ("", "nan", "None")
 MAX_CALIBRATION = 2000
 MAX_MAP_SPOTS = 3000
 MAX_POOL = 20_000
@@ -44,7 +45,7 @@ N_LIKE = 8
 N_COMPONENTS = 20
 N_ROUNDS, N_UPDATES = 5, 60
 N_FOLDS = 5
-WELL_EXPLAINED = 0.5
+WELL_EXPLAINED = 1 / 3
 MIN_DISPERSION, MAX_DISPERSION = 0.05, 20.0
 QUIETEST = 0.1
 STRAY = 1e-3
@@ -105,12 +106,14 @@ def archetypes(shares: Array, groups: Array) -> Array:
 
 
 def group_cells(latent: Array, labels: Array | None, seed: int) -> Array:
-    """Return cells x groups: clusters in the latent space, and the labels where there are any."""
+    """Return cells x groups: clusters in the latent space, and labels of enough cells, if any."""
     n_groups = int(np.clip(len(latent) // CELLS_PER_ARCHETYPE, 1, MAX_ARCHETYPES))
     found = KMeans(n_groups, n_init=1, random_state=seed).fit_predict(latent)
     groups = [found[:, None] == np.unique(found)]
     if labels is not None:
-        groups.append(labels[:, None] == np.unique(labels))
+        names, sizes = np.unique(labels, return_counts=True)
+        known = (sizes >= CELLS_PER_ARCHETYPE) & ~np.isin(names, MISSING_LABELS)
+        groups.append(labels[:, None] == names[known])
     return np.hstack(groups).astype(np.float64)
 
 
@@ -134,7 +137,8 @@ def learn_platform(values: Array, profiles: Array, counts: bool) -> Platform:
 
     A gene that is more abundant in the tissue than in the reference can be captured better, or belong
     to cells that the reference lacks. The start gives half of the difference (in logarithms) to
-    either; then the better explained half of the spots decides.
+    either; then the third of the spots that is explained best decides, so that most of a tissue may lack
+    something.
 
     Parameters
     ----------
@@ -293,7 +297,9 @@ def tail_chances(statistic: Array, null: Array) -> Array:
     scale = first * (1 - shape)
     beyond = np.maximum(statistic - threshold, 0) / scale
     tail = np.exp(-beyond) if shape < 1e-6 else (1 + shape * beyond) ** (-1 / shape)
-    return np.where(statistic > threshold, TAIL * tail, np.maximum(body, TAIL))
+    # Not 0, however far out: a coverage is a ratio of chances.
+    chances = np.where(statistic > threshold, TAIL * tail, np.maximum(body, TAIL))
+    return np.maximum(chances, np.finfo(float).tiny)
 
 
 def discovery_threshold(chances: Array, rate: float = FALSE_DISCOVERY_RATE) -> float:

@@ -29,7 +29,8 @@ the tissue has cells of a kind that the reference lacks, predicted genes are tho
 location is explained as a mixture of reference cells by the genes measured in both; a location is
 <em>uncovered</em> when it shares more that is left unexplained with the locations most like it than
 most of the tissue does and than reference cells do that were held out. Of the locations called
-uncovered at most {rate:.0%} are expected to be so by chance. A kind of cell that makes up most of the
+uncovered at most {rate:.0%} are expected to be so by chance, if covered tissue deviates from the
+reference as held-out reference cells do; real tissues deviate more, so look at the map. A kind of cell that makes up most of the
 tissue, or that resembles one in the reference, can escape this check. Uncovered locations are red. The
 numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
 <code>obs['reference_covered']</code> of every imputed file.</p></div>"""
@@ -51,7 +52,7 @@ def sections(run: Run) -> list[Fragment]:
             "Uncovered (%)", "Locations without a counterpart in the reference", 1, min=0, max=100
         ),
         "where": words(
-            "Most of it in", "The labels of the tissue with the largest uncovered share"
+            "Most of it in", "The labels of the tissue that most uncovered locations have"
         ),
     }
     rows = {
@@ -68,9 +69,9 @@ def sections(run: Run) -> list[Fragment]:
 
 
 def where(content: Json) -> str | None:
-    """Return the labels with the largest uncovered share, or None without any."""
+    """Return the labels that most uncovered locations have, or None without any."""
     groups = content.get("by_label") or {}
-    ranked = sorted(groups.items(), key=lambda item: -item[1]["uncovered"])
+    ranked = sorted(groups.items(), key=lambda item: -item[1]["uncovered"] * item[1]["n"])
     shown = [
         f"{escape(name)} ({group['uncovered']:.0%} of {group['n']:,})"
         for name, group in ranked[:LABELS_NAMED]

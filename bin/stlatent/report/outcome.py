@@ -61,15 +61,15 @@ def outcome(run: Run, sample: str) -> Outcome:
         return Outcome(sample, "failed", missing, SILENT)
     asked = _folds_asked(run)
     gaps = _unscored(run, sample, asked) if asked else ""
-    if own and own[0]["step"] == "CALIBRATE":
+    if own and all(failure["step"] == "CALIBRATE" for failure in own):
         return Outcome(sample, "warning", "CALIBRATE", f"{UNCALIBRATED}: {own[0]['reason']}")
     if own:
+        own = [failure for failure in own if failure["step"] != "CALIBRATE"]
         reason = f"the held-out accuracy is incomplete: {own[0]['reason']}"
         return Outcome(sample, "warning", own[0]["step"], f"{reason}{gaps and f' ({gaps})'}")
     if gaps:
         return Outcome(sample, "warning", "SCORE", f"{gaps}; {SILENT}")
-    # Only a run in which some sample was calibrated can tell that one is missing.
-    if run.calibrations and run.calibration(sample) is None:
+    if "interval_level" in run.parameters and run.calibration(sample) is None:
         return Outcome(sample, "warning", "CALIBRATE", f"{UNCALIBRATED}: {SILENT}")
     return Outcome(sample, "finished")
 
