@@ -303,7 +303,9 @@ class Trainer:
         n_genes = self.tissue.shape[1]
         rng = np.random.default_rng(self.settings.seed)
         spots = torch.as_tensor(rng.permutation(len(self.tissue))[: self.settings.batch_size])
-        cells = self.sample_cells(self.settings.n_anchors)
+        # The same cells whenever it is asked, and none of the training's randomness.
+        chosen = rng.permutation(len(self.latent))[: self.settings.n_anchors]
+        cells = torch.as_tensor(chosen, device=self.latent.device)
         found = []
         for genes in np.array_split(rng.permutation(n_genes), min(VALIDATION_FOLDS, n_genes)):
             seen = torch.ones(n_genes, device=self.tissue.device)
