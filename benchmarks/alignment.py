@@ -24,6 +24,7 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from sklearn.neighbors import NearestNeighbors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
@@ -187,6 +188,31 @@ def knn_accuracy(pair: Pair, matched: Array | None, space: Array, tissue: Array)
     return None if found is None else found[0][str(KNN)]["accuracy"]
 
 
+def intrinsic_dimension(points: Array) -> float:
+    """Return the TwoNN estimate (Facco et al., Scientific Reports 2017), a tenth discarded."""
+    points = np.unique(points, axis=0)
+    distances = NearestNeighbors(n_neighbors=3).fit(points).kneighbors(points)[0]
+    ratio = np.sort(np.log(distances[:, 2] / np.maximum(distances[:, 1], 1e-12)))
+    kept = int(0.9 * len(ratio))
+    share = -np.log(1 - np.arange(1, kept + 1) / len(ratio))
+    return float((ratio[:kept] * share).sum() / (ratio[:kept] ** 2).sum())
+
+
+def dimensions(trainer: Trainer, before: Positions) -> str:
+    """Return how many dimensions tissue and reference fill, as many observations of each."""
+    inputs, rng = trainer.inputs, np.random.default_rng(SEED)
+    n = min(len(inputs.tissue), len(inputs.reference))
+    rows = [rng.permutation(len(x))[:n] for x in (inputs.tissue, inputs.reference)]
+    found = {
+        "panel": (inputs.tissue[rows[0]], inputs.reference[rows[1]]),
+        "latent space": (before.latent[rows[0]], inputs.latent[rows[1]]),
+    }
+    return ", ".join(
+        f"{name}: tissue {intrinsic_dimension(tissue):.1f}, reference {intrinsic_dimension(cells):.1f}"
+        for name, (tissue, cells) in found.items()
+    )
+
+
 def shown(value: Any) -> str:
     """Return a cell of the table."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
@@ -222,6 +248,7 @@ def main(data: Path, cache: Path, pairs: str | None, methods: str, max_spots: in
             continue
         pair = read_pair(data, name, cache, max_spots)
         trainer, before = pretrained(pair)
+        click.echo(f"{name}, dimensions filled: {dimensions(trainer, before)}", err=True)
         for method in wanted:
             row = judge(pair, method, trainer, before)
             new = not results.exists()

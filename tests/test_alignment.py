@@ -231,7 +231,7 @@ def test_composition_weights_give_the_reference_the_shares_of_the_tissue() -> No
     weights = composition_weights(reference, tissue, seed=0)
     assert weights.mean() == pytest.approx(1)
     shares = weights.reshape(3, 400).sum(1) / weights.sum()
-    np.testing.assert_allclose(shares, [0.75, 0.25, 0], atol=0.03)
+    np.testing.assert_allclose(shares, [0.75, 0.25, 0], atol=0.04)
     assert effective_share(weights) < 0.6
     assert effective_share(np.ones(5)) == pytest.approx(1)
 

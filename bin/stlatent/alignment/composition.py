@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
-N_CLUSTERS = 15
-CELLS_PER_CLUSTER = 20
+N_CLUSTERS = 50
+CELLS_PER_CLUSTER = 15
 N_NEAREST = 15
 MAX_CELLS = 5000
 MAX_SPOTS = 5000

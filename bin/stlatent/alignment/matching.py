@@ -13,7 +13,7 @@ import torch
 
 KERNEL_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 BLUR = 0.3
-REACH = 2.0
+REACH = 1.0
 TRANSPORT_STEPS = 20
 SELF_STEPS = 8
 
