@@ -246,11 +246,14 @@ def judge(case: Case, align: bool) -> dict[str, float]:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--work", type=click.Path(path_type=Path), default=ROOT / "work" / "coverage")
 @click.option("--seeds", default=2, show_default=True, help="Simulated studies.")
+@click.option("--first-seed", default=31, show_default=True)
 @click.option("--align", is_flag=True, help="Train and align, and judge the latent distance too.")
 @click.option("--match", default="", help="Only cases with this in their name.")
-def main(data: Path | None, work: Path, seeds: int, align: bool, match: str) -> None:
+def main(
+    data: Path | None, work: Path, seeds: int, first_seed: int, align: bool, match: str
+) -> None:
     devices.make_deterministic(SEED, 1)
-    groups = {"simulated": simulated(list(range(1, seeds + 1)))}
+    groups = {"simulated": simulated(list(range(first_seed, first_seed + seeds)))}
     for name, cases in (
         ("hypothalamus_poa", hypothalamus_poa),
         ("hypothalamus_rctd", hypothalamus_rctd),
