@@ -295,7 +295,7 @@ def main(
         for number, panel, hidden in folds(measured, n_folds):
             if first is not None and number >= first:
                 continue
-            done = pd.read_csv(output)
+            done = pd.read_csv(output, keep_default_na=False)
             done = set(done[(done["pair"] == name) & (done["fold"] == number)]["method"])
             for method, run in methods(names.split(",")).items():
                 if method in done:
@@ -321,7 +321,7 @@ def main(
                             )
                             for gene, r, n in zip(hidden, raw, normalised, strict=True)
                         )
-    scores = pd.read_csv(output)
+    scores = pd.read_csv(output, keep_default_na=False)
     scores = scores[scores["pair"].isin(pairs.split(","))]
     pd.set_option("display.width", 250)
     print("\nMean PCC, raw / normalised\n" + table(scores).to_string())
