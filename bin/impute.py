@@ -129,6 +129,11 @@ def main(
             judged = coverage.assess(tissue, saved.reference, split["panel"], z, latent, seed)
             covered = coverage.summarise(judged, tissue, seed)
             skeleton.obs = tissue.obs.assign(**judged)
+        unseen = []
+        for place in inner_folds.load(positions) if complete else []:
+            visible = [gene for gene in split["panel"] if gene not in set(place.hidden)]
+            blind = see(visible, place.hidden, place)
+            unseen.append((Imputer(blind, weights, saved.decoder, saved.genes), place.hidden))
         # Folds carry every candidate, so that each is scored; the full run the paper's two ways.
         layers = ["transfer", DECODER] if complete else [*CANDIDATES, DECODER]
         write_imputed(
@@ -140,6 +145,7 @@ def main(
             [name for name in layers if name != imputer],
             normalised=complete,
             features=True,
+            unseen=unseen,
         )
         seconds = predictor.total_seconds(float(noted["seconds"]), learning)
         note(output, "seconds", {**seconds, "stlatent": seconds[imputer]})

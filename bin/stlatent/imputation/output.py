@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
-from stlatent.imputation.candidates import CANDIDATES
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
 from stlatent.imputation.imputer import Imputer, gene_blocks
-from stlatent.imputation.intervals import LIBRARY
+from stlatent.imputation.intervals import LIBRARY, MEAN, SPREAD
 from stlatent.imputation.problem import reference_cells
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def write_imputed(
     layers: list[str],
     normalised: bool,
     features: bool = False,
+    unseen: Sequence[tuple[Imputer, list[str]]] = (),
 ) -> None:
     """Impute ``genes`` and write them.
 
@@ -71,11 +72,14 @@ def write_imputed(
         Whether to add ``layers['normalised']`` of the default method.
     features
         Whether to add to ``var`` what `stlatent.imputation.gene_features` says of the default method.
+    unseen
+        Imputers that see no measurement of some genes of the panel, and those genes. The features of
+        a gene of the panel come from there: predicted from itself, any gene looks reliable.
     """
     if imputer.counts:
         skeleton.obs = skeleton.obs.assign(**{LIBRARY: imputer.library})
     describer = describe_genes(imputer, genes) if features else None
-    compared = [name for name in COMPARED if name in CANDIDATES] if features else []
+    compared = list(COMPARED) if features else []
     described = []
     skeleton.write_h5ad(path, compression="gzip")
     shape = (skeleton.n_obs, len(genes))
@@ -101,16 +105,45 @@ def write_imputed(
             if scaled is not None:
                 scaled[:, columns] = imputer.normalised(predicted[default], names)
             if describer is not None:
-                table = describer.table(
-                    imputer.candidates.problem(names),
-                    predicted[default],
-                    [predicted[name] for name in compared],
-                    imputer.normalised(predicted[default], names),
-                    imputer.on_count_scale(predicted[default], names),
-                )
-                described.append(table.set_axis(names))
+                described.append(feature_table(imputer, describer, names, predicted, default))
         if described:
-            replace_var(file, skeleton.var.join(pd.concat(described)))
+            table = pd.concat(described)
+            for other, hidden in unseen:
+                _replace_features(table, other, hidden, default)
+            replace_var(file, skeleton.var.join(table))
+
+
+def feature_table(
+    imputer: Imputer,
+    describer: GeneFeatures,
+    names: list[str],
+    predicted: dict[str, np.ndarray],
+    default: str,
+) -> pd.DataFrame:
+    """Return the features of a block of genes, from their predictions by method."""
+    table = describer.table(
+        imputer.candidates.problem(names),
+        predicted[default],
+        [predicted[name] for name in COMPARED],
+        imputer.normalised(predicted[default], names),
+        imputer.on_count_scale(predicted[default], names),
+    )
+    return table.set_axis(names)
+
+
+def _replace_features(
+    table: pd.DataFrame, imputer: Imputer, hidden: list[str], default: str
+) -> None:
+    # The moments stay: intervals standardise the values that are written by them.
+    columns = [name for name in table if name not in (MEAN, SPREAD)]
+    known = [gene for gene in hidden if gene in table.index]
+    if not known:
+        return
+    describer = describe_genes(imputer, known)
+    for names in gene_blocks(known):
+        predicted = imputer.predict(names, list(dict.fromkeys([default, *COMPARED])))
+        found = feature_table(imputer, describer, names, predicted, default)
+        table.loc[names, columns] = found[columns]
 
 
 def describe_genes(imputer: Imputer, genes: list[str]) -> GeneFeatures:

@@ -31,8 +31,8 @@ by normalised PCC, among the genes found in at least 5 % of the locations. Above
 below the prediction, both as the log of library-size normalised counts (intensities as they are).
 Each panel runs from 0 (dark) to its own 99th percentile (bright), so compare patterns, not
 brightness. The y axis points down, as in a microscope's image. At most 3000 locations are drawn. The
-genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a gene that was never
-measured. Click a sample's name to fold it away or open it.</p></div>"""
+genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a gene like those
+tested; what to expect of all others says <em>Which genes to trust</em>. Click a sample's name to fold it away or open it.</p></div>"""
 
 
 def chosen(genes: list[Json]) -> list[tuple[str, Json]]:

@@ -26,7 +26,7 @@ NOMINAL = "nominal"
 GENES_SHOWN = 8
 NOTHING = "n/a"
 
-EXPLAINED = """<div class="stl-prose"><p>Most imputed genes were never measured in this tissue, so
+EXPLAINED = """<div class="stl-prose"><p>Imputed genes need not have been measured in this tissue, so
 nobody can check them one by one. What can be checked is how well genes <em>were</em> predicted that
 had been measured and hidden. From these stlatent learns what a well-predicted gene looks like (the
 reference predicts it from the measured genes, independent methods agree on it, its pattern is smooth,
