@@ -177,6 +177,7 @@ def test_a_list_without_known_genes_fails_the_sample(case: Case, tmp_path: Path)
 def test_a_gene_of_the_panel_is_described_as_if_it_had_not_been_measured(case: Case) -> None:
     complete = case.impute("all")
     panel = json.loads((case.folder / "fold_all.json").read_text())["panel"]
-    # Each gene of the panel, predicted from itself, would correlate perfectly.
-    assert complete.var.loc[panel, "panel_predictability"].max() < 0.99
-    assert complete.var["panel_predictability"].notna().any()
+    known = [gene for gene in panel if gene in complete.var_names]
+    assert known
+    # Predicted from itself, each of them would correlate nearly perfectly.
+    assert complete.var.loc[known, "panel_predictability"].max() < 0.95
