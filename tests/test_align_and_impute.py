@@ -179,5 +179,5 @@ def test_a_gene_of_the_panel_is_described_as_if_it_had_not_been_measured(case: C
     panel = json.loads((case.folder / "fold_all.json").read_text())["panel"]
     known = [gene for gene in panel if gene in complete.var_names]
     assert known
-    # Predicted from itself, each of them would correlate nearly perfectly.
-    assert complete.var.loc[known, "panel_predictability"].max() < 0.95
+    # Predicted from themselves they would correlate by more than 0.8.
+    assert complete.var.loc[known, "panel_predictability"].median() < 0.7
