@@ -31,8 +31,8 @@ location is explained as a mixture of reference cells by the genes measured in b
 most of the tissue does and than reference cells do that were held out. Of the locations called
 uncovered at most {rate:.0%} are expected to be so by chance, if covered tissue deviates from the
 reference as held-out reference cells do; real tissues deviate more, so look at the map. A kind of cell that makes up most of the
-tissue, or that resembles one in the reference, can escape this check. Uncovered locations are red. The
-numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
+tissue, or that resembles one in the reference, can escape this check. Dark red is far
+from covered, orange just uncovered, grey covered; grey proves nothing. The numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
 <code>obs['reference_covered']</code> of every imputed file.</p></div>"""
 
 
