@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 from stlatent import devices, expression, genes, readers
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import AlignmentSettings, align, place
-from stlatent.evaluation.metrics import pcc
+from stlatent.correlation import pcc
 from stlatent.imputation import inner_folds, predictors
 from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
 from stlatent.imputation.imputer import DECODER, STACK, Imputer
-from stlatent.imputation.problem import build_problem
+from stlatent.imputation.problem import build_problem, on_tissue_scale
 from stlatent.ingestion import ingest
 from stlatent.peers import PEERS
 from stlatent.vae import registry, storage
@@ -199,14 +199,8 @@ def simple(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict
     """Return a predictor learned on the reference, times the observed library."""
     began = time.perf_counter()
     problem = build_problem(pair.spatial, pair.reference, panel, hidden, hidden, SEED)
-    values = SIMPLE[method](problem)
-    library = expression.visible_library(pair.spatial, hidden)
-    if library is None:
-        values = predictors.to_intensities(values)
-    else:
-        total = predictors.expected_total(problem, expression.dense(pair.spatial[:, panel].X))
-        values = predictors.to_counts(values, library, total)
-    return {method: Predicted(values, library is not None, time.perf_counter() - began)}
+    values = on_tissue_scale(SIMPLE[method](problem), problem, pair.spatial, panel, hidden)
+    return {method: Predicted(values, problem.counts, time.perf_counter() - began)}
 
 
 def peer(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:

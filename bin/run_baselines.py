@@ -11,10 +11,9 @@ import click
 import numpy as np
 
 from stlatent import failures, slots
-from stlatent.expression import dense, visible_library
 from stlatent.imputation.baselines import write_baselines
-from stlatent.imputation.predictors import expected_total, predictor, to_counts, to_intensities
-from stlatent.imputation.problem import Fold, build_problem, read_fold
+from stlatent.imputation.predictors import predictor
+from stlatent.imputation.problem import Fold, build_problem, on_tissue_scale, read_fold
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,18 +24,11 @@ def predict(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Return spots x hidden genes on the count scale, and seconds, by method."""
     problem = build_problem(spatial, reference, fold.panel, fold.hidden, fold.hidden, seed)
-    library = visible_library(spatial, fold.hidden)
-    total = 0.0
-    if library is not None:
-        total = expected_total(problem, dense(spatial[:, fold.panel].X))
     layers, seconds = {}, {}
     for method in methods:
         start = time.perf_counter()
         predicted = predictor(method)(problem)
-        if library is None:
-            layers[method] = to_intensities(predicted)
-        else:
-            layers[method] = to_counts(predicted, library, total)
+        layers[method] = on_tissue_scale(predicted, problem, spatial, fold.panel, fold.hidden)
         seconds[method] = round(time.perf_counter() - start, 3)
     return layers, seconds
 

@@ -6,7 +6,7 @@ from scipy import sparse, stats
 from scipy.spatial.distance import jensenshannon
 
 from stlatent.evaluation import metrics
-from stlatent.graph import neighbours
+from stlatent.graph import morans_i, neighbours, row_weights
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_morans_i_by_hand():
     )
     weights = sparse.diags(1 / np.asarray(adjacency.sum(axis=1)).ravel()) @ adjacency
     values = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]])
-    result = metrics.morans_i(values, sparse.csr_matrix(weights))
+    result = morans_i(values, sparse.csr_matrix(weights))
     assert result[0] == pytest.approx((0.75 + 0.25 + 0.25 + 0.75) / 5.0)
     assert result[1] == 0.0
 
@@ -138,10 +138,8 @@ def test_morans_i_by_hand():
 def test_morans_i_tells_smooth_from_random():
     rng = np.random.default_rng(0)
     xy = rng.uniform(0, 1, (500, 2))
-    weights = metrics.row_weights(neighbours(xy, 6))
-    result = metrics.morans_i(
-        np.column_stack([np.sin(4 * xy[:, 0]), rng.normal(size=500)]), weights
-    )
+    weights = row_weights(neighbours(xy, 6))
+    result = morans_i(np.column_stack([np.sin(4 * xy[:, 0]), rng.normal(size=500)]), weights)
     assert result[0] > 0.9
     assert abs(result[1]) < 0.1
 
@@ -152,7 +150,7 @@ def test_neighbours_exclude_self_and_other_sections():
         float
     )
     sections = np.array(["a"] * 40 + ["b"] * 40 + ["alone"])
-    weights = metrics.row_weights(neighbours(xy, 5, sections))
+    weights = row_weights(neighbours(xy, 5, sections))
     assert weights.diagonal().sum() == 0
     rows, columns = weights.nonzero()
     assert (sections[rows] == sections[columns]).all()
@@ -160,5 +158,5 @@ def test_neighbours_exclude_self_and_other_sections():
 
 
 def test_fewer_spots_than_neighbours():
-    weights = metrics.row_weights(neighbours(np.zeros((3, 2)), 8))
+    weights = row_weights(neighbours(np.zeros((3, 2)), 8))
     np.testing.assert_allclose(weights.toarray(), (np.ones((3, 3)) - np.eye(3)) / 2)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import simulate_tissue
 from stlatent.evaluation import metrics
-from stlatent.graph import neighbours
+from stlatent.graph import morans_i, neighbours, row_weights
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
@@ -61,17 +61,17 @@ def test_counts_follow_the_truth(study):
 
 def test_structure_differs_between_genes(study):
     sample = study.samples["sample_a"]
-    weights = metrics.row_weights(neighbours(sample.measured.obsm["spatial"], 8))
+    weights = row_weights(neighbours(sample.measured.obsm["spatial"], 8))
     structure = study.genes["structure"].to_numpy()
-    morans = metrics.morans_i(np.log(sample.proportions), weights)
+    morans = morans_i(np.log(sample.proportions), weights)
     assert np.median(morans[structure == "gradient"]) > np.median(morans[structure == "state"])
     # Within neurons of one type the gradient varies over space; within glia the state does not.
     within = {}
     for cell_type, name in ((0, "gradient"), (3, "state")):
         members = sample.composition[:, cell_type] == 1
-        own = metrics.row_weights(neighbours(sample.measured.obsm["spatial"][members], 8))
+        own = row_weights(neighbours(sample.measured.obsm["spatial"][members], 8))
         genes = np.log(sample.proportions[np.ix_(members, structure == name)])
-        within[name] = np.median(metrics.morans_i(genes, own))
+        within[name] = np.median(morans_i(genes, own))
     assert within["gradient"] > 0.3
     assert abs(within["state"]) < 0.15
 

@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
+from stlatent.correlation import is_constant
+
 
 def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = None) -> np.ndarray:
     """Return the indices of every spot's k nearest other spots, n x k.
@@ -115,3 +117,39 @@ def batch(own: np.ndarray, graph: sp.csr_matrix, operator: sp.csr_matrix, n_hops
     nodes = np.concatenate([own, halo])
     inner = sp.triu(graph[own][:, own], k=1).tocoo()
     return Batch(nodes, len(own), operator[nodes][:, nodes].tocsr(), np.stack(inner.coords))
+
+
+def row_weights(nearest: np.ndarray) -> sp.csr_matrix:
+    """Row-normalised weights (n x n) of an n x k neighbour table.
+
+    Where `neighbours` padded a row with the observation itself, that entry has no
+    weight: rows sum to one, or to zero without a neighbour.
+    """
+    n, k = nearest.shape
+    rows, columns = np.repeat(np.arange(n), k), nearest.ravel()
+    other = rows != columns
+    counts = np.bincount(rows[other], minlength=n)
+    weights = 1.0 / counts[rows[other]]
+    return sp.csr_matrix((weights, (rows[other], columns[other])), shape=(n, n))
+
+
+def morans_i(values: np.ndarray, weights: sp.csr_matrix) -> np.ndarray:
+    """Moran's I of each column.
+
+    ``I = (n / S0) sum_ij w_ij z_i z_j / sum_i z_i^2`` with z centred and S0 the sum of the weights
+    (Moran, Biometrika 1950); 0 where the column is constant or nothing has a neighbour.
+
+    Parameters
+    ----------
+    values
+        n x genes.
+    weights
+        n x n sparse weights, see `row_weights`.
+    """
+    values = np.asarray(values, dtype=float)
+    z = values - values.mean(axis=0)
+    total = float(weights.data.sum())
+    squares = (z**2).sum(axis=0)
+    usable = ~is_constant(values) & (squares > 0) & (total > 0)
+    product = (z * (weights @ z)).sum(axis=0) * (len(z) / max(total, 1e-300))
+    return np.divide(product, squares, out=np.zeros_like(product), where=usable)

@@ -16,8 +16,9 @@ from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError
 from stlatent.imputation import intervals, reliability
-from stlatent.imputation.output import create_matrix, replace_var
+from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.imputation.problem import Fold, require_genes
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -112,10 +113,7 @@ def hold_out(spatial: AnnData, fold: Fold, imputed: AnnData, seed: int = 0) -> H
     table = imputed.var.loc[hidden].assign(
         pcc=scores["pcc"], pcc_normalised=scores["pcc_normalised"], fold=fold.name
     )
-    spots = np.arange(spatial.n_obs)
-    if len(spots) > intervals.MAX_SPOTS:
-        chosen = np.random.default_rng(seed).choice(spots, intervals.MAX_SPOTS, replace=False)
-        spots = np.sort(chosen)
+    spots = subset(spatial.n_obs, intervals.MAX_SPOTS, seed)
     library = _library(imputed, spots)
     genes = intervals.Genes(
         intervals.measured_on_scale(predicted[spots], library),
@@ -305,13 +303,15 @@ def _write_bounds(file: h5py.File, var: pd.DataFrame, model: intervals.Model, le
         if name in file["layers"]:
             del file["layers"][name]
         targets.append(create_matrix(file["layers"], name, values.shape))
-    for columns in _blocks(values.shape):
-        bounds = model.bounds(values[:, columns], mean[columns], sd[columns], level)
+    for rows in _row_blocks(values.shape):
+        seen = None if library is None else library[rows]
+        bounds = model.bounds(values[rows], mean, sd, level)
         for target, bound in zip(targets, bounds, strict=True):
-            target[:, columns] = intervals.on_count_scale(bound, library).astype(np.float32)
+            target[rows] = intervals.on_count_scale(bound, seen).astype(np.float32)
 
 
-def _blocks(shape: tuple[int, int]) -> Iterator[slice]:
-    width = max(1, _BLOCK_VALUES // max(shape[0], 1))
-    for start in range(0, shape[1], width):
-        yield slice(start, min(start + width, shape[1]))
+def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
+    """Whole chunks of the file, so that each is read and compressed once."""
+    n_chunks = max(1, _BLOCK_VALUES // (SPOTS_PER_CHUNK * max(shape[1], 1)))
+    for start in range(0, shape[0], n_chunks * SPOTS_PER_CHUNK):
+        yield slice(start, start + n_chunks * SPOTS_PER_CHUNK)

@@ -15,6 +15,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from stlatent.sampling import subset
+
 Array = np.ndarray
 Scores = dict[str, dict[str, float]]
 
@@ -25,13 +27,6 @@ MAX_OBSERVATIONS = 5000
 MAX_PER_SIDE = 2000
 LISI_NEIGHBORS = 90
 PURITY_NEIGHBORS = 15
-
-
-def subset(n: int, maximum: int, seed: int) -> Array:
-    """Return sorted indices of at most ``maximum`` of ``n`` observations."""
-    if n <= maximum:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, maximum, replace=False))
 
 
 def knn_cross_validated(

@@ -3,43 +3,21 @@
 Arrays are spots x genes. PCC, SSIM, RMSE and JS are those of SpatialBenchmarking (Li et al., Nature
 Methods 2022, ``Benchmarking/GenesMetrics.py``): moments are taken over all spots, without a window.
 
-Where a gene is constant on either side, correlations are 0 and RMSE, by its identity
-``RMSE = sqrt(2 (1 - PCC))``, is sqrt(2). Constant means a spread below `CONSTANT` of the largest
-value: what rounding leaves of a prediction that only scales with the library is no signal.
+Where a gene is constant on either side (see `stlatent.correlation`), correlations are 0 and RMSE, by
+its identity ``RMSE = sqrt(2 (1 - PCC))``, is sqrt(2).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from scipy.stats import rankdata
+
+from stlatent.correlation import is_constant, pcc
 
 Array = np.ndarray
 
-CONSTANT = 1e-5
 METRICS = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 _CHUNK_VALUES = 20_000_000
-
-
-def is_constant(values: Array) -> Array:
-    """Return, for each column, whether it is constant up to rounding."""
-    values = np.asarray(values, dtype=float)
-    return np.ptp(values, axis=0) <= CONSTANT * np.abs(values).max(axis=0)
-
-
-def pcc(measured: Array, imputed: Array) -> Array:
-    """Pearson correlation of each column: cov(x, y) / (sd(x) sd(y)); 0 where either is constant."""
-    x = np.asarray(measured, dtype=float)
-    y = np.asarray(imputed, dtype=float)
-    usable = ~(is_constant(x) | is_constant(y))
-    x = x - x.mean(axis=0)
-    y = y - y.mean(axis=0)
-    spread = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    product = (x * y).sum(axis=0)
-    correlation = np.divide(
-        product, spread, out=np.zeros_like(product), where=usable & (spread > 0)
-    )
-    return np.clip(correlation, -1.0, 1.0)
 
 
 def spearman(measured: Array, imputed: Array) -> Array:
@@ -79,42 +57,6 @@ def jensen_shannon(measured: Array, imputed: Array) -> Array:
     p, q = _distribution(measured), _distribution(imputed)
     m = (p + q) / 2
     return np.clip((_divergence(p, m) + _divergence(q, m)) / 2, 0.0, np.log(2.0))
-
-
-def row_weights(nearest: Array) -> sparse.csr_matrix:
-    """Row-normalised weights (n x n) of an n x k neighbour table.
-
-    Where `stlatent.graph.neighbours` padded a row with the observation itself, that entry has no
-    weight: rows sum to one, or to zero without a neighbour.
-    """
-    n, k = nearest.shape
-    rows, columns = np.repeat(np.arange(n), k), nearest.ravel()
-    other = rows != columns
-    counts = np.bincount(rows[other], minlength=n)
-    weights = 1.0 / counts[rows[other]]
-    return sparse.csr_matrix((weights, (rows[other], columns[other])), shape=(n, n))
-
-
-def morans_i(values: Array, weights: sparse.csr_matrix) -> Array:
-    """Moran's I of each column.
-
-    ``I = (n / S0) sum_ij w_ij z_i z_j / sum_i z_i^2`` with z centred and S0 the sum of the weights
-    (Moran, Biometrika 1950); 0 where the column is constant or nothing has a neighbour.
-
-    Parameters
-    ----------
-    values
-        n x genes.
-    weights
-        n x n sparse weights, see `row_weights`.
-    """
-    values = np.asarray(values, dtype=float)
-    z = values - values.mean(axis=0)
-    total = float(weights.data.sum())
-    squares = (z**2).sum(axis=0)
-    usable = ~is_constant(values) & (squares > 0) & (total > 0)
-    product = (z * (weights @ z)).sum(axis=0) * (len(z) / max(total, 1e-300))
-    return np.divide(product, squares, out=np.zeros_like(product), where=usable)
 
 
 def library_normalised(values: Array, library: Array | None) -> Array:

@@ -10,6 +10,7 @@ from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.evaluation import latent
 from stlatent.imputation.problem import reference_expression
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,8 +44,8 @@ def evaluate(
     seed
         Of subsets and cross-validation: at most `latent.MAX_OBSERVATIONS` a side are used.
     """
-    cells = latent.subset(reference.n_obs, latent.MAX_OBSERVATIONS, seed)
-    spots = latent.subset(aligned.n_obs, latent.MAX_OBSERVATIONS, seed)
+    cells = subset(reference.n_obs, latent.MAX_OBSERVATIONS, seed)
+    spots = subset(aligned.n_obs, latent.MAX_OBSERVATIONS, seed)
     space = np.asarray(reference.obsm[slots.X_VAE])[cells]
     tissue = {
         slot: np.asarray(aligned.obsm[slot])[spots] for slot in (slots.X_UNALIGNED, slots.X_ALIGNED)

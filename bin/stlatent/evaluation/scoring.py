@@ -12,7 +12,9 @@ from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError
+from stlatent.graph import morans_i
 from stlatent.imputation.problem import Fold, require_genes
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +81,7 @@ def score_file(
     imputed
         Same spots in the same order; genes that a method leaves NaN everywhere are skipped.
     weights
-        Of `stlatent.evaluation.metrics.morans_i`.
+        Of `stlatent.graph.morans_i`.
     arm
         Recorded for IMPUTE's methods; baselines are of arm ``baseline`` and of no seed.
 
@@ -100,7 +102,7 @@ def score_file(
         raise DataError(msg)
     measured = dense(spatial[:, genes].X)
     library = visible_library(spatial, fold.hidden)
-    morans_measured = metrics.morans_i(measured, weights)
+    morans_measured = morans_i(measured, weights)
     is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
     seed = None if is_baseline else seed_of(imputed)
     tables = []
@@ -113,7 +115,7 @@ def score_file(
         table["seed"] = pd.array([seed] * len(table), dtype="Int64")
         table["gene"] = np.array(genes, dtype=object)[known]
         table["morans_i_measured"] = morans_measured[known]
-        table["morans_i_imputed"] = metrics.morans_i(values, weights)
+        table["morans_i_imputed"] = morans_i(values, weights)
         table["seconds"] = seconds
         tables.append(table[COLUMNS])
     return pd.concat(tables, ignore_index=True)
@@ -162,9 +164,7 @@ def build_maps(
     method = METHOD if METHOD in methods else next(iter(methods), METHOD)
     counted = np.asarray((spatial.X != 0).sum(axis=0)).ravel() / max(spatial.n_obs, 1)
     chosen = map_genes(scores, pd.Series(counted, index=spatial.var_names), method)
-    spots = np.arange(spatial.n_obs)
-    if len(spots) > MAX_MAP_SPOTS:
-        spots = np.sort(np.random.default_rng(seed).choice(spots, MAX_MAP_SPOTS, replace=False))
+    spots = subset(spatial.n_obs, MAX_MAP_SPOTS, seed)
     genes = []
     for row in chosen.to_dict("records"):
         gene, fold = str(row["gene"]), str(row["fold"])

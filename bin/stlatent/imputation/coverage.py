@@ -28,6 +28,7 @@ from stlatent import slots
 from stlatent.expression import CLIP, dense, library_size, linear
 from stlatent.failures import DataError
 from stlatent.imputation.problem import reference_cells
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -197,7 +198,7 @@ def shared_residual(values: Array, residual_of: Callable[[Array], Array], seed: 
         Of the spots searched.
     """
     n = len(values)
-    pool = _subset(n, MAX_POOL, seed)
+    pool = subset(n, MAX_POOL, seed)
     if len(pool) < 2:
         return np.zeros(n)
     kept = residual_of(pool)
@@ -262,7 +263,7 @@ def standardise_by_bulk(statistic: Array, by: Array) -> Array:
 
     The mode, and the spread of what lies below it, do not move with an uncovered minority.
     """
-    by = by[_subset(len(by), MAX_CALIBRATION, 0)]
+    by = by[subset(len(by), MAX_CALIBRATION, 0)]
     spread = float(np.subtract(*np.quantile(by, [0.75, 0.25])))
     if spread <= 0:
         return np.zeros(len(statistic))
@@ -378,7 +379,7 @@ def held_out_statistic(
     for number in range(n_folds):
         profiles = cells.archetypes(np.flatnonzero(fold != number), seed)
         own = np.flatnonzero(fold == number)
-        own = own[_subset(len(own), MAX_CALIBRATION // n_folds, seed)]
+        own = own[subset(len(own), MAX_CALIBRATION // n_folds, seed)]
         partners = [own, *(rng.permutation(own) for _ in range(n_mixed - 1))]
         values = see(np.sum([cells.expression[rows] for rows in partners], axis=0), rng)
         seen.append(values)
@@ -403,7 +404,7 @@ def chances_of_covered(tissue: Array, counts: bool, cells: ReferenceCells, seed:
     """
     everything = np.arange(len(cells.expression))
     profiles = cells.archetypes(everything, seed)
-    sample = tissue[_subset(len(tissue), MAX_CALIBRATION, seed)]
+    sample = tissue[subset(len(tissue), MAX_CALIBRATION, seed)]
     platform = learn_platform(sample, profiles, counts)
     statistic = shared_residual(tissue, lambda rows: residuals(tissue[rows], platform), seed)
 
@@ -412,7 +413,7 @@ def chances_of_covered(tissue: Array, counts: bool, cells: ReferenceCells, seed:
             return values
         return as_seen(values, sample.sum(1), platform.capture, cells.counts, rng)
 
-    single = cells.expression[_subset(len(everything), MAX_CALIBRATION, seed)]
+    single = cells.expression[subset(len(everything), MAX_CALIBRATION, seed)]
     ratio = mixture_size(mixture_weights(sample, platform.profiles)) / mixture_size(
         mixture_weights(single, profiles)
     )
@@ -498,7 +499,7 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
             str(name): {"n": int(row["size"]), "uncovered": float(row["mean"])}
             for name, row in counted.iterrows()
         }
-    spots = _subset(len(table), MAX_MAP_SPOTS, seed)
+    spots = subset(len(table), MAX_MAP_SPOTS, seed)
     places = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
     return {
         "uncovered": float(uncovered.mean()),
@@ -509,12 +510,6 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
             "coverage": [_rounded(value) for value in table[SCORE].to_numpy()[spots]],
         },
     }
-
-
-def _subset(n: int, maximum: int, seed: int) -> Array:
-    if n <= maximum:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, maximum, replace=False))
 
 
 def _rounded(value: float) -> float:

@@ -16,10 +16,12 @@ import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial import cKDTree
 
+from stlatent.correlation import pcc
 from stlatent.expression import standardise
-from stlatent.graph import neighbour_mean
+from stlatent.graph import morans_i, neighbour_mean, row_weights
 from stlatent.imputation.intervals import MEAN, SPREAD
 from stlatent.imputation.predictors import KERNEL_RIDGE, KERNEL_SCALE, Problem
+from stlatent.sampling import subset
 
 Array = np.ndarray
 
@@ -50,14 +52,6 @@ _WIDTH_VALUES = 10_000_000
 def fisher(correlation: Array) -> Array:
     """Return Fisher's z, atanh(r), of correlations bounded at +-`MAX_FISHER`."""
     return np.arctanh(np.clip(correlation, -MAX_FISHER, MAX_FISHER))
-
-
-def correlations(x: Array, y: Array) -> Array:
-    """Pearson correlation of each column; 0 where either is constant."""
-    x = x - x.mean(0, dtype=np.float64)
-    y = y - y.mean(0, dtype=np.float64)
-    norms = np.sqrt((x**2).sum(0) * (y**2).sum(0))
-    return np.divide((x * y).sum(0), norms, out=np.zeros_like(norms), where=norms > 1e-12)
 
 
 @dataclass
@@ -129,7 +123,7 @@ class GeneFeatures:
 
     @cached_property
     def _spots(self) -> Array:
-        return _subset(len(self.panel.tissue_panel), MAX_SPOTS, self.seed)
+        return subset(len(self.panel.tissue_panel), MAX_SPOTS, self.seed)
 
     @cached_property
     def _cells(self) -> tuple[Array, Array]:
@@ -152,7 +146,7 @@ class GeneFeatures:
         """Correlation in reference cells that a kernel ridge on the panel did not learn from."""
         learn, test = self._cells
         factor, kernel = self._panel_kernel
-        return correlations(kernel @ cho_solve(factor, standard[learn]), standard[test])
+        return pcc(kernel @ cho_solve(factor, standard[learn]), standard[test])
 
     @cached_property
     def _latent_mean(self) -> tuple[Array, sp.csr_matrix] | None:
@@ -172,27 +166,20 @@ class GeneFeatures:
         if self._latent_mean is None:
             return np.full(standard.shape[1], np.nan)
         cells, mean = self._latent_mean
-        return correlations(mean @ standard[cells], standard[cells])
+        return pcc(mean @ standard[cells], standard[cells])
 
     def _morans_i(self, values: Array) -> Array:
-        """Moran's I with the neighbours' mean as weights; 0 where a gene is flat."""
+        """Moran's I, NaN without neighbours."""
         if self.panel.nearest is None:
             return np.full(values.shape[1], np.nan)
-        parts = []
-        for columns in _column_chunks(values):
-            z = values[:, columns] - values[:, columns].mean(0, dtype=np.float64)
-            squares = (z**2).sum(0)
-            product = (z * neighbour_mean(z, self.panel.nearest)).sum(0)
-            parts.append(
-                np.divide(product, squares, out=np.zeros_like(product), where=squares > 1e-12)
-            )
+        weights = row_weights(self.panel.nearest)
+        parts = [morans_i(values[:, columns], weights) for columns in _column_chunks(values)]
         return np.concatenate(parts)
 
     def _agreement(self, compared: list[Array], n: int) -> Array:
         """Mean pairwise correlation of the methods' predictions."""
         pairs = [
-            correlations(one[self._spots], other[self._spots])
-            for one, other in combinations(compared, 2)
+            pcc(one[self._spots], other[self._spots]) for one, other in combinations(compared, 2)
         ]
         return np.mean(pairs, axis=0) if pairs else np.full(n, np.nan)
 
@@ -212,7 +199,7 @@ class GeneFeatures:
         found = (
             _ceiling(values, values.mean(0)),
             _ceiling(even, (even * middle / library).mean(0)),
-            correlations(values, np.broadcast_to(library, values.shape)),
+            pcc(values, np.broadcast_to(library, values.shape)),
         )
         return dict(zip(names, found, strict=True))
 
@@ -233,7 +220,7 @@ class GeneFeatures:
         mixed, tissue = mixed[self._spots].astype(np.float64), tissue[self._spots]
         covariance = reference.T @ reference / len(reference)
         theta = np.linalg.inv(covariance + PANEL_PENALTY * np.eye(len(covariance)))
-        return fisher(correlations(mixed - mixed @ theta / np.diag(theta), tissue))
+        return fisher(pcc(mixed - mixed @ theta / np.diag(theta), tissue))
 
     def _context(self, standard: Array) -> Array:
         """How much better than the panel's average the panel genes related to a gene are predicted.
@@ -250,12 +237,6 @@ class GeneFeatures:
 def _ceiling(expected: Array, noise: Array) -> Array:
     variance = expected.var(0)
     return np.sqrt(variance / np.maximum(variance + noise, 1e-12))
-
-
-def _subset(n: int, size: int, seed: int) -> Array:
-    if n <= size:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def _column_chunks(values: Array) -> Iterator[slice]:

@@ -14,7 +14,7 @@ import torch
 from stlatent import slots
 from stlatent.expression import library_size, linear, visible_library
 from stlatent.imputation.candidates import CANDIDATES, TRANSFER, Candidates
-from stlatent.imputation.predictors import REFERENCE_TARGET, to_intensities
+from stlatent.imputation.predictors import REFERENCE_TARGET, Problem, to_intensities
 from stlatent.imputation.problem import reference_cells
 from stlatent.imputation.stack import Weights
 
@@ -84,12 +84,15 @@ class Imputer:
         observed = visible_library(spatial, unknown)
         return np.asarray(observed) / min(max(captured, 1e-6), 1.0)
 
-    def predict(self, genes: list[str], methods: list[str]) -> dict[str, Array]:
+    def predict(
+        self, genes: list[str], methods: list[str], problem: Problem | None = None
+    ) -> dict[str, Array]:
         """Return predictions on the working scale, spots x genes, by method.
 
-        The decoder gives NaN for genes it does not know.
+        The decoder gives NaN for genes it does not know. ``problem`` is that of ``genes``, where it
+        is known already.
         """
-        problem = self.candidates.problem(genes)
+        problem = problem or self.candidates.problem(genes)
         stacked = self.stack.by_candidate
         needed = {name for name in methods if name in CANDIDATES}
         if STACK in methods:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,13 +100,14 @@ def write_imputed(
         for names in gene_blocks(genes):
             columns = slice(start, start + len(names))
             start += len(names)
-            predicted = imputer.predict(names, list(dict.fromkeys([*methods, *compared])))
-            for name in methods:
-                targets[name][:, columns] = imputer.on_count_scale(predicted[name], names)
+            block = Block(imputer, names, default, [*layers, *compared])
+            for name in layers:
+                targets[name][:, columns] = imputer.on_count_scale(block.predicted[name], names)
+            targets[default][:, columns] = block.counts
             if scaled is not None:
-                scaled[:, columns] = imputer.normalised(predicted[default], names)
+                scaled[:, columns] = block.normalised
             if describer is not None:
-                described.append(feature_table(imputer, describer, names, predicted, default))
+                described.append(block.features(describer))
         if described:
             table = pd.concat(described)
             for other, hidden in unseen:
@@ -113,22 +115,31 @@ def write_imputed(
             replace_var(file, skeleton.var.join(table))
 
 
-def feature_table(
-    imputer: Imputer,
-    describer: GeneFeatures,
-    names: list[str],
-    predicted: dict[str, np.ndarray],
-    default: str,
-) -> pd.DataFrame:
-    """Return the features of a block of genes, from their predictions by method."""
-    table = describer.table(
-        imputer.candidates.problem(names),
-        predicted[default],
-        [predicted[name] for name in COMPARED],
-        imputer.normalised(predicted[default], names),
-        imputer.on_count_scale(predicted[default], names),
-    )
-    return table.set_axis(names)
+class Block:
+    """A block of genes predicted by the default method and by others, each scale computed once."""
+
+    def __init__(self, imputer: Imputer, names: list[str], default: str, others: list[str]) -> None:
+        self.imputer, self.names, self.default = imputer, names, default
+        self.problem = imputer.candidates.problem(names)
+        methods = list(dict.fromkeys([default, *others]))
+        self.predicted = imputer.predict(names, methods, self.problem)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """The default method on the count scale."""
+        return self.imputer.on_count_scale(self.predicted[self.default], self.names)
+
+    @cached_property
+    def normalised(self) -> np.ndarray:
+        """The default method on the normalised scale."""
+        return self.imputer.normalised(self.predicted[self.default], self.names)
+
+    def features(self, describer: GeneFeatures) -> pd.DataFrame:
+        """Return the features of the genes, one row a gene."""
+        compared = [self.predicted[name] for name in COMPARED]
+        default = self.predicted[self.default]
+        table = describer.table(self.problem, default, compared, self.normalised, self.counts)
+        return table.set_axis(self.names)
 
 
 def _replace_features(
@@ -141,8 +152,7 @@ def _replace_features(
         return
     describer = describe_genes(imputer, known)
     for names in gene_blocks(known):
-        predicted = imputer.predict(names, list(dict.fromkeys([default, *COMPARED])))
-        found = feature_table(imputer, describer, names, predicted, default)
+        found = Block(imputer, names, default, list(COMPARED)).features(describer)
         table.loc[names, columns] = found[columns]
 
 

@@ -76,7 +76,7 @@ def standardised_panels(problem: Problem, mixing: float) -> tuple[Array, Array]:
     DataError
         When no gene is left.
     """
-    usable = _usable(problem)
+    usable = varying_panel(problem)
     if not usable.any():
         msg = (
             "no gene of the panel varies both in the tissue and in the reference; "
@@ -266,8 +266,8 @@ def expected_total(problem: Problem, tissue_panel: Array) -> float:
     return float(tissue_panel.sum()) * target / panel if panel > 0 else 0.0
 
 
-def _usable(problem: Problem) -> Array:
-    """Genes of the panel that vary on both sides."""
+def varying_panel(problem: Problem) -> Array:
+    """Return which genes of the panel vary on both sides."""
     return (np.ptp(problem.reference_panel, axis=0) > 0) & (
         np.ptp(problem.tissue_panel, axis=0) > 0
     )
@@ -286,7 +286,7 @@ def _correlation(x: Array, y: Array) -> Array:
 
 def _log_means(problem: Problem) -> tuple[Array, Array]:
     """Log of the mean linear expression in the reference, of usable panel genes and of targets."""
-    panel = np.expm1(problem.reference_panel[:, _usable(problem)]).mean(axis=0)
+    panel = np.expm1(problem.reference_panel[:, varying_panel(problem)]).mean(axis=0)
     target = np.expm1(problem.reference_target).mean(axis=0)
     return np.log(panel + LOG_MEAN_OFFSET), np.log(target + LOG_MEAN_OFFSET)
 

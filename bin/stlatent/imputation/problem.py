@@ -13,7 +13,14 @@ from stlatent import slots
 from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import neighbours
-from stlatent.imputation.predictors import REFERENCE_TARGET, Problem
+from stlatent.imputation.predictors import (
+    REFERENCE_TARGET,
+    Problem,
+    expected_total,
+    to_counts,
+    to_intensities,
+)
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,13 +120,27 @@ def build_problem(
     )
 
 
+def on_tissue_scale(
+    predicted: Array, problem: Problem, spatial: AnnData, panel: list[str], hidden: list[str]
+) -> Array:
+    """Bring predictions of a plain method to counts, or to intensities where the tissue holds those.
+
+    Parameters
+    ----------
+    predicted
+        Spots x targets of ``problem``, on the working scale.
+    problem, spatial, panel, hidden
+        As for `build_problem`.
+    """
+    library = visible_library(spatial, hidden)
+    if library is None:
+        return to_intensities(predicted)
+    return to_counts(predicted, library, expected_total(problem, dense(spatial[:, panel].X)))
+
+
 def reference_cells(n_cells: int, seed: int) -> Array:
     """Return the positions of the reference cells that are used: all, or a seeded subset."""
-    cells = np.arange(n_cells)
-    if n_cells <= MAX_REFERENCE_CELLS:
-        return cells
-    chosen = np.random.default_rng(seed).choice(cells, MAX_REFERENCE_CELLS, replace=False)
-    return np.sort(chosen)
+    return subset(n_cells, MAX_REFERENCE_CELLS, seed)
 
 
 def reference_expression(reference: AnnData, cells: Array, genes: list[str]) -> Array:

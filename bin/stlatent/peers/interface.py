@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from stlatent.expression import dense, visible_library
-from stlatent.imputation.predictors import expected_total, to_counts, to_intensities
-from stlatent.imputation.problem import build_problem
+from stlatent.imputation import problem
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,11 +78,7 @@ def on_tissue_scale(
 
     What is on a logarithmic scale is treated as the plain predictors' output is.
     """
-    library = visible_library(spatial, hidden)
     if prediction.scale == "tissue":
         return prediction.values
-    if library is None:
-        return to_intensities(prediction.values)
-    problem = build_problem(spatial, reference, panel, hidden, hidden, seed)
-    total = expected_total(problem, dense(spatial[:, panel].X))
-    return to_counts(prediction.values, library, total)
+    plain = problem.build_problem(spatial, reference, panel, hidden, hidden, seed)
+    return problem.on_tissue_scale(prediction.values, plain, spatial, panel, hidden)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent.failures import DataError
+from stlatent.imputation.predictors import varying_panel
 from stlatent.imputation.problem import build_problem
 from stlatent.peers.interface import Prediction
 
@@ -26,9 +27,7 @@ def predict(
 ) -> Prediction:
     """Predict ``hidden`` as SpaGE does; parameters and errors as in `stlatent.peers.interface`."""
     problem = build_problem(spatial, reference, panel, hidden, hidden, seed)
-    usable = (np.ptp(problem.reference_panel, axis=0) > 0) & (
-        np.ptp(problem.tissue_panel, axis=0) > 0
-    )
+    usable = varying_panel(problem)
     if not usable.any():
         msg = "SpaGE: no gene of the panel varies both in the tissue and in the reference"
         raise DataError(msg)

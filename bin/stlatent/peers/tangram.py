@@ -13,6 +13,7 @@ from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.failures import DataError
 from stlatent.imputation.problem import require_genes
 from stlatent.peers.interface import Prediction
+from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,16 +81,14 @@ def mapped_cells(n_cells: int, n_spots: int, seed: int) -> Array:
         When fewer than `MIN_CELLS` would be left of a larger reference.
     """
     room = MAX_PAIRS // n_spots
-    if n_cells <= room:
-        return np.arange(n_cells)
-    if room < MIN_CELLS:
+    if room < min(MIN_CELLS, n_cells):
         msg = (
             f"Tangram holds a matrix of cells by spots: {n_spots} spots leave memory for {room} cells "
             f"of the reference, too few to stand for it. Leave tangram out of --baselines, or give it a "
             f"section with at most {MAX_PAIRS // MIN_CELLS} spots"
         )
         raise DataError(msg)
-    return np.sort(np.random.default_rng(seed).choice(n_cells, room, replace=False))
+    return subset(n_cells, room, seed)
 
 
 def _map(cells: Array, tissue: Array, seed: int, epochs: int) -> Array:
