@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup peers demo run test test-full lint format lock clean
+.PHONY: help setup peers demo run images test test-full test-docker test-podman lint format lock clean
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 NEXTFLOW := "$(CURDIR)/.nextflow-runtime/nextflow"
@@ -12,7 +12,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy 
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Install Python packages and Nextflow into this folder
 	@scripts/bootstrap_nextflow.sh
@@ -28,11 +28,20 @@ run: setup ## Run a samplesheet: make run INPUT=sheet.csv OUTDIR=results ARGS="-
 	@test -n "$(INPUT)" || { echo 'Which samplesheet? make run INPUT=sheet.csv' >&2; exit 2; }
 	@$(NEXTFLOW) run . $(RESUME) --input "$(INPUT)" --outdir "$(OUTDIR)" $(ARGS)
 
+images: ## Build the container images: make images ENGINE=podman KINDS=cpu
+	@scripts/build_images.sh
+
 test: setup ## Run the tests
 	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
 
 test-full: setup ## Run the tests, the slow ones too
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-docker: setup ## Run the demo in Docker containers and compare it with a plain run
+	@tests/containers/test_engine.sh docker
+
+test-podman: setup ## The same with Podman
+	@tests/containers/test_engine.sh podman
 
 lint: setup ## Check style, types and the pipeline's language
 	@$(PYTHON) -m ruff check bin tests scripts benchmarks
@@ -52,6 +61,9 @@ lock: ## Resolve the locked Python packages anew
 	@$(LOCK) pyproject.toml -o containers/requirements.lock
 	@$(LOCK) pyproject.toml --extra peers -c containers/requirements.lock -o containers/requirements-peers.lock
 	@$(LOCK) --group dev -c containers/requirements.lock -o containers/requirements-dev.lock
+	@echo 'awscli>=1.40,<2' | $(LOCK) - -o containers/requirements-awscli.lock
+	@sed -i.orig "s/sha256 .*/sha256 $$(sha256sum <containers/requirements-peers.lock | cut -c1-64)/" containers/environment.yml
+	@rm containers/environment.yml.orig
 
 clean: ## Remove what was installed and what runs left behind; results stay
 	rm -rf .venv .uv .nextflow-runtime .nextflow .nextflow.log* work .pytest_cache .mypy_cache .ruff_cache
