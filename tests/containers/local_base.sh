@@ -23,7 +23,8 @@ if [ ! -f "$archive" ]; then
     mkdir -p "$cache"
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
-    debootstrap --variant=minbase --include=ca-certificates,procps,python3 "$suite" "$root" >&2
+    debootstrap --variant=minbase --include=ca-certificates,procps,python3 "$suite" "$root" >"$cache/debootstrap.log" ||
+        { tail -n 3 "$cache/debootstrap.log" >&2 && exit 1; }
     # The machine's certificates, its site's own ones included.
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
