@@ -1,10 +1,12 @@
 include { checkParameters ; parameterHelp } from './functions/parameters'
 include { fingerprint } from './functions/code'
+include { checkPlatform ; deviceFact ; tellDevice } from './functions/platform'
 include { inputSources } from './functions/sheet'
 include { PARSE_SHEET } from './modules/parse_sheet/main'
 include { DESCRIBE_INPUT } from './modules/describe_input/main'
 include { CHECK_INPUT } from './modules/check_input/main'
 include { CHECK_PEERS } from './modules/check_peers/main'
+include { CHECK_DEVICE } from './modules/check_device/main'
 include { INGEST } from './modules/ingest/main'
 include { QUALITY_CONTROL } from './modules/quality_control/main'
 include { QUALITY_CONTROL as QUALITY_CONTROL_REFERENCE } from './modules/quality_control/main'
@@ -165,6 +167,10 @@ workflow STLATENT {
     )
     CHECK_PEERS(channel.fromList(peer_names).toList().filter { names -> names }.map { names -> names.join(',') }, code)
     installed = CHECK_PEERS.out.map { missing -> requireInstalled(missing) }.ifEmpty(true)
+    // what torch sees where the GPU tasks will run: [gpu, reason, node, executor, asked], or nothing
+    CHECK_DEVICE(channel.of(code).filter { options.use_gpu })
+    sight = CHECK_DEVICE.out.map { json, executor, asked -> readJson(json) + [executor: executor, asked: asked == 'asked'] }.ifEmpty([:])
+    sight.subscribe { seen -> tellDevice(seen, options.use_gpu, workflow.containerEngine) }
     input = CHECK_INPUT.out.combine(installed).map { json, problems, requests, _installed -> [readInput(json, problems), requests] }
 
     // [[id, kind, reference], source, request]: samples, and the references that they share
@@ -334,7 +340,7 @@ workflow STLATENT {
     COLLATE(
         CHECK_INPUT.out.map { json, _problems, _requests -> json },
         results.toSortedList { one, other -> one.toString() <=> other.toString() },
-        groovy.json.JsonOutput.toJson([parameters: options.findAll { name, _value -> name != 'trace_report_suffix' }, run: facts]),
+        sight.map { seen -> groovy.json.JsonOutput.toJson([parameters: options.findAll { name, _value -> name != 'trace_report_suffix' }, run: facts + [device: deviceFact(seen, options.use_gpu)]]) },
         code,
     )
 
@@ -370,6 +376,7 @@ workflow {
     }
     else {
         options = checkParameters(params, schema)
+        checkPlatform(options, workflow.profile.tokenize(','))
         code = fingerprint(file("${projectDir}/bin"))
         facts = [
             pipeline_version: workflow.manifest.version,

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import warnings
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Device = Literal["auto", "cpu", "gpu"]
+
+
+class Sight(NamedTuple):
+    """What torch sees of the GPUs of a node."""
+
+    gpu: str | None
+    """The GPU that a task takes: name, memory, driver, CUDA; None without one."""
+    reason: str
+    """Why there is none; empty with one."""
 
 
 def resolve(device: Device) -> str:
@@ -41,3 +52,62 @@ def make_deterministic(seed: int, threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+def look() -> Sight:
+    """Return which GPU torch would take here, or why it sees none."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Sight(None, f"torch cannot be imported: {error}")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        visible = torch.cuda.is_available()
+    if not visible:
+        return Sight(None, _why_none(torch.__version__, torch.version.cuda, told))
+    try:
+        # Devices that are listed may still refuse work: a busy one, or one in exclusive mode.
+        torch.zeros(1, device="cuda")
+    except RuntimeError as error:
+        return Sight(None, f"torch sees a GPU and cannot use it: {first_line(str(error))}")
+    properties = torch.cuda.get_device_properties(0)
+    found = [
+        properties.name,
+        f"{properties.total_memory / 2**30:.1f} GiB",
+        *(f"driver {version}" for version in driver_versions()[:1]),
+        f"CUDA {torch.version.cuda}",
+    ]
+    return Sight(", ".join(found), "")
+
+
+def _why_none(version: str, cuda: str | None, told: list[warnings.WarningMessage]) -> str:
+    if cuda is None:
+        return f"torch {version} in this environment is built without CUDA"
+    if told:
+        return first_line(str(told[-1].message))
+    drivers = driver_versions()
+    if not drivers:
+        return "nvidia-smi shows none: no GPU, no driver, or a container without its GPU support"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None:
+        return f"nvidia-smi shows {len(drivers)}, and CUDA_VISIBLE_DEVICES is '{hidden}'"
+    return f"nvidia-smi shows {len(drivers)}, driver {drivers[0]}; torch is for CUDA {cuda}"
+
+
+def driver_versions() -> list[str]:
+    """Return the version of the NVIDIA driver, once for each GPU that it shows."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return answer.stdout.split() if answer.returncode == 0 else []
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a message, without what torch adds about where it is from."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return line.split(" (Triggered internally")[0].strip()
