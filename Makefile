@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup peers demo run images test test-full test-docker test-podman lint format lock clean
+.PHONY: help setup peers demo run images test test-full test-docker test-podman test-slurm lint format lock clean
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 NEXTFLOW := "$(CURDIR)/.nextflow-runtime/nextflow"
@@ -42,6 +42,9 @@ test-docker: setup ## Run the demo in Docker containers and compare it with a pl
 
 test-podman: setup ## The same with Podman
 	@tests/containers/test_engine.sh podman
+
+test-slurm: setup ## Run the demo on a Slurm of this machine, with killed jobs and a drained node
+	@$(PYTHON) tests/slurm/run.py $(ARGS)
 
 lint: setup ## Check style, types and the pipeline's language
 	@$(PYTHON) -m ruff check bin tests scripts benchmarks
