@@ -6,6 +6,11 @@ def checkPlatform(options, profiles) {
     if (problems) {
         error(problems.join('\n'))
     }
+    // Its settings for a whole run are read before the command line is.
+    def early = System.getenv('NXF_SYNTAX_PARSER') == 'v2' && !workflow.nextflow.version.matches('>=25.10')
+    if (early && profiles.any { profile -> profile in ['awsbatch', 'googlebatch'] }) {
+        log.warn('With NXF_SYNTAX_PARSER=v2, Nextflow before 25.10 does not see --region, --google_project and --spot: unset it.')
+    }
 }
 
 def awsProblems(options) {
