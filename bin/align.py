@@ -11,7 +11,7 @@ import anndata
 import click
 
 from stlatent import devices, slots
-from stlatent.failures import step
+from stlatent.failures import exit_codes, reading, step
 
 METHODS = ("adversarial", "sinkhorn", "mmd", "none")
 
@@ -33,6 +33,7 @@ METHODS = ("adversarial", "sinkhorn", "mmd", "none")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--history", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@exit_codes("ALIGN")
 def main(
     spatial: str,
     vae: str,
@@ -52,7 +53,8 @@ def main(
     failure: Path,
 ) -> None:
     """Align one tissue to the frozen latent space of its reference."""
-    split = json.loads(fold.read_text())
+    with reading(fold):
+        split = json.loads(fold.read_text())
     with step("ALIGN", split["sample"], "sample", failure, split["fold"]):
         from stlatent.alignment.inputs import prepare
         from stlatent.alignment.trainer import AlignmentSettings, align, place

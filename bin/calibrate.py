@@ -39,6 +39,7 @@ NEW = click.Path(path_type=Path)
 @click.option("--table", required=True, type=NEW)
 @click.option("--summary", required=True, type=NEW)
 @click.option("--failure", required=True, type=NEW)
+@failures.exit_codes("CALIBRATE")
 def main(
     sample: str,
     arm: str,

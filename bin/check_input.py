@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from stlatent import input_check
+from stlatent.failures import exit_codes
 from stlatent.samplesheet import Problem, format_problems
 
 
@@ -20,6 +21,7 @@ from stlatent.samplesheet import Problem, format_problems
 @click.option("--unread", is_flag=True, help="Look for missing files alone (stub runs)")
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.argument("descriptions", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@exit_codes("CHECK_INPUT")
 def main(
     rows: Path, sources: Path, unread: bool, output_dir: Path, descriptions: tuple[Path, ...]
 ) -> None:

@@ -25,6 +25,7 @@ from stlatent.imputation.problem import read_fold
 @click.option("--seed", default=0, show_default=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 @click.option("--failure", required=True, type=click.Path(path_type=Path))
+@failures.exit_codes("EVALUATE")
 def main(
     aligned_path: str,
     spatial_path: str,

@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from stlatent import slots
-from stlatent.failures import DataError, step
+from stlatent.failures import DataError, exit_codes, reading, step
 
 
 def genes_to_impute(
@@ -66,6 +66,7 @@ def genes_to_impute(
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@exit_codes("IMPUTE")
 def main(
     aligned: str,
     spatial: str,
@@ -80,7 +81,8 @@ def main(
     failure: Path,
 ) -> None:
     """Impute genes of the reference at every location of one tissue."""
-    split = json.loads(fold.read_text())
+    with reading(fold):
+        split = json.loads(fold.read_text())
     with step("IMPUTE", split["sample"], "sample", failure, split["fold"]):
         from stlatent import devices
         from stlatent.imputation import coverage, inner_folds

@@ -19,6 +19,7 @@ from stlatent.ingestion import asked_keys, ingest
 @click.option("--request", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@failures.exit_codes("INGEST")
 def main(
     kind: slots.Kind,
     path: Path,

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import samplesheet
+from stlatent.failures import exit_codes
 
 SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"
 
@@ -17,6 +18,7 @@ SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"
 @click.option("--sheet", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--schema", type=click.Path(exists=True, path_type=Path), default=SCHEMA)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
+@exit_codes("PARSE_SHEET")
 def main(sheet: Path, schema: Path, output: Path) -> None:
     """Write the rows of a samplesheet and the problems found in it."""
     columns = samplesheet.Columns.read(schema)

@@ -21,6 +21,7 @@ from stlatent import failures, qc, slots
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@failures.exit_codes("QUALITY_CONTROL")
 def main(
     path: Path,
     min_counts: float,

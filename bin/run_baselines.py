@@ -60,6 +60,7 @@ def parse_methods(context: click.Context, option: click.Parameter, value: str) -
 @click.option("--seed", default=0, show_default=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 @click.option("--failure", required=True, type=click.Path(path_type=Path))
+@failures.exit_codes("BASELINES")
 def main(
     spatial_path: str,
     reference_path: str,

@@ -26,6 +26,7 @@ from stlatent.peers import PEERS, on_tissue_scale
 @click.option("--seed", default=0, show_default=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 @click.option("--failure", required=True, type=click.Path(path_type=Path))
+@failures.exit_codes("PEER")
 def main(
     spatial_path: str,
     reference_path: str,

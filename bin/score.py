@@ -28,6 +28,7 @@ from stlatent.imputation.problem import read_fold, spatial_neighbours
     "--imputed", "imputed_paths", required=True, multiple=True, help="Once for each file."
 )
 @click.argument("more", nargs=-1, metavar="[FILE]...")
+@failures.exit_codes("SCORE")
 def main(
     spatial_path: str,
     arm: str,

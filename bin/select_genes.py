@@ -15,6 +15,7 @@ from stlatent import failures, genes, slots
 @click.option("--n-top", type=click.IntRange(min=1), default=2000, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@failures.exit_codes("SELECT_GENES")
 def main(reference: Path, n_top: int, output: Path, failure: Path) -> None:
     """Write the most variable genes of a reference, one a line, best first."""
     adata = slots.read(reference, slots.INGESTED_REFERENCE)

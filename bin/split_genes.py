@@ -21,6 +21,7 @@ from stlatent import failures, genes, slots
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@failures.exit_codes("SPLIT_GENES")
 def main(
     spatial: Path,
     reference: Path,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import devices, slots
-from stlatent.failures import step
+from stlatent.failures import exit_codes, step
 
 
 @click.command()
@@ -25,6 +25,7 @@ from stlatent.failures import step
 @click.option("--threads", default=1, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder.")
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
+@exit_codes("TRAIN_VAE")
 def main(
     reference: str,
     hvg: str,

@@ -200,7 +200,7 @@ def test_unreadable_file_loses_only_its_samples() -> None:
     assert input_check.check(checked) == []
     (failure,) = input_check.failures(checked)
     assert (failure["id"], failure["kind"], failure["step"]) == ("two", "sample", "CHECK_INPUT")
-    assert failure["reason"].startswith("spatial file 'b.h5ad' cannot be read: it is cut short.")
+    assert failure["reason"].startswith("spatial file 'b.h5ad' cannot be read: it is cut short")
     samples, requests = input_check.plan(checked)
     assert [sample["sample"] for sample in samples] == ["one"]
     assert set(requests) == {"one", "r"}

@@ -1,23 +1,98 @@
-"""How a step ends when the data are at fault, and when memory runs out."""
+"""How a step ends when the data are at fault, and when memory, disk or files fail it."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# conf/base.config retries these.
 OUT_OF_MEMORY_EXIT = 137
+DISK_FULL_EXIT = 74
+DAMAGED_EXIT = 65
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# HDF5 passes the number on in the text of its errors alone.
+FULL_TEXTS = tuple(f"errno = {number}," for number in FULL)
+LEAST_FREE = 1 << 20
+# The file system or the machine, not the file.
+PASSING = (
+    errno.EIO,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ECONNRESET,
+    errno.ENOTCONN,
+    errno.EREMOTEIO,
+)
+MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "unable to allocate",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 class DataError(Exception):
     """The input is at fault; the message names what is wrong and the cure."""
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    # By name, so that scripts without torch need not import it.
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+class DamagedFileError(Exception):
+    """A file that an earlier step wrote cannot be read: nobody's data are at fault."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the host or of a GPU ran out."""
+    # By name and text, so that scripts without torch need not import it.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in MEMORY_TEXTS)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file could not be written because the disk, or a quota of it, is full."""
+    if not isinstance(error, OSError | RuntimeError):
+        return False
+    known = getattr(error, "errno", None) in FULL or any(text in str(error) for text in FULL_TEXTS)
+    # torch.save names no reason.
+    return known or shutil.disk_usage(Path.cwd()).free < LEAST_FREE
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether reading the same file again, here or elsewhere, may well succeed."""
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in PASSING)
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn whatever reading a file of an earlier step raises into a `DamagedFileError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DataError | DamagedFileError) or is_out_of_memory(error):
+            raise
+        msg = (
+            f"'{Path(path).name}' of an earlier step cannot be read "
+            f"({type(error).__name__}: {error}). Cure: remove the folder {_task_folder(path)}, "
+            "then start the run again with -resume"
+        )
+        raise DamagedFileError(msg) from error
+
+
+def _task_folder(path: str | Path) -> Path:
+    # The whole of it: a task whose optional output is gone still counts as done.
+    real = Path(path).resolve()
+    return next((up for up in real.parents if (up / ".command.run").exists()), real.parent)
 
 
 @contextmanager
@@ -32,7 +107,8 @@ def step(
     """Run one step on one input.
 
     A `DataError` becomes a failure file and exit status 0: the sample is lost, the run goes on,
-    and nothing is retried. Memory errors of host and GPU exit with a status that is retried.
+    and nothing is retried. Memory, a full disk and files damaged between two steps exit with
+    statuses of their own, which are retried.
 
     Parameters
     ----------
@@ -49,19 +125,54 @@ def step(
     method
         The method to compare with, where only that is lost.
     """
+    with exit_codes(f"{name}: {kind} {identifier}"):
+        try:
+            yield
+        except DataError as error:
+            failure = {"id": identifier, "kind": kind, "step": name, "reason": str(error)}
+            if fold is not None:
+                failure["fold"] = fold
+            if method is not None:
+                failure["method"] = method
+            Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
+            print(f"{name}: {kind} {identifier} failed: {error}", file=sys.stderr)
+            sys.exit(0)
+
+
+@contextmanager
+def exit_codes(what: str) -> Iterator[None]:
+    """Turn what is no fault of the data into a message and an exit status that is retried.
+
+    Parameters
+    ----------
+    what
+        What was done, for the message.
+    """
     try:
         yield
-    except DataError as error:
-        failure = {"id": identifier, "kind": kind, "step": name, "reason": str(error)}
-        if fold is not None:
-            failure["fold"] = fold
-        if method is not None:
-            failure["method"] = method
-        Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
-        print(f"{name}: {kind} {identifier} failed: {error}", file=sys.stderr)
-        sys.exit(0)
     except Exception as error:
-        if not _is_out_of_memory(error):
-            raise
-        print(f"{name}: out of memory on {identifier}: {error}", file=sys.stderr)
-        sys.exit(OUT_OF_MEMORY_EXIT)
+        if is_out_of_memory(error):
+            _exit(OUT_OF_MEMORY_EXIT, f"{what}: out of memory: {error}")
+        if is_disk_full(error):
+            print(f"{what}: {_disk(error)}", file=sys.stderr, flush=True)
+            # Not sys.exit: HDF5 crashes when it closes a file that it could not write.
+            os._exit(DISK_FULL_EXIT)
+        if isinstance(error, DamagedFileError) or is_passing(error):
+            _exit(DAMAGED_EXIT, f"{what}: {error}")
+        raise
+
+
+def _exit(status: int, message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+def _disk(error: BaseException) -> str:
+    path = getattr(error, "filename", None)
+    folder = Path(path).resolve().parent if path else Path.cwd()
+    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free / 1e9
+    return (
+        f"no space left, or the quota is reached, in {folder} ({free:.1f} GB free on this disk): "
+        f"{error}. Cure: make room there (`nextflow clean`, or another folder with -work-dir), then "
+        "start the run again with -resume"
+    )

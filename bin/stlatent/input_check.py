@@ -62,6 +62,12 @@ class Inputs:
             return "the attempt to read it ended without a result"
         return self.descriptions[identifier]["unreadable"]
 
+    def unread(self, row: SheetRow) -> dict[str, str]:
+        """Return as ``source`` the id of a file of which the reading came to no end, if any."""
+        used = [self.source(row, kind) for kind in KEYS]
+        silent = [name for name in used if name not in {*self.descriptions, *self.missing}]
+        return {"source": silent[0]} if silent else {}
+
     def described(self, row: SheetRow, kind: str) -> Description | None:
         """Return the description of a file that could be read, or None."""
         found = self.descriptions.get(self.source(row, kind))
@@ -92,10 +98,14 @@ def failures(inputs: Inputs) -> list[dict[str, str]]:
             if (reason := inputs.unreadable(row, kind))
         ]
         if reasons:
-            cure = "Cure: copy or download the file again, or export it anew"
-            reason = f"{'; '.join(reasons)}. {cure}"
             found.append(
-                {"id": row["sample"], "kind": "sample", "step": "CHECK_INPUT", "reason": reason}
+                {
+                    "id": row["sample"],
+                    "kind": "sample",
+                    "step": "CHECK_INPUT",
+                    "reason": "; ".join(reasons),
+                    **inputs.unread(row),
+                }
             )
     return found
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stlatent.failures import DataError
+from stlatent.failures import DataError, reading
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,7 +83,9 @@ def read(path: str | Path, contract: Contract) -> AnnData:
     """Read an h5ad file and check it against ``contract``."""
     import anndata
 
-    return check(anndata.read_h5ad(path), contract, Path(path).name)
+    with reading(path):
+        adata = anndata.read_h5ad(path)
+    return check(adata, contract, Path(path).name)
 
 
 def write(adata: AnnData, path: str | Path, contract: Contract) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
-from stlatent.failures import DataError
+from stlatent.failures import DataError, reading
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.imputation.problem import Fold, require_genes
@@ -56,7 +56,7 @@ def read_without_layers(path: str | Path) -> AnnData:
     """Read X, obs, var and uns of an output of IMPUTE; see `read_var`."""
     import anndata
 
-    with h5py.File(path) as file:
+    with reading(path), h5py.File(path) as file:
         found = {name: anndata.io.read_elem(file[name]) for name in ("X", "obs", "uns")}
     return anndata.AnnData(var=read_var(path), **found)
 
@@ -71,7 +71,7 @@ def read_var(path: str | Path) -> pd.DataFrame:
     """
     import anndata
 
-    with h5py.File(path) as file:
+    with reading(path), h5py.File(path) as file:
         var: pd.DataFrame = anndata.io.read_elem(file["var"])
     needed = (*reliability.FEATURES, intervals.MEAN, intervals.SPREAD)
     missing = [name for name in needed if name not in var]

@@ -11,7 +11,7 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
-from stlatent.failures import DataError
+from stlatent.failures import DataError, reading
 from stlatent.graph import neighbours
 from stlatent.imputation.predictors import (
     REFERENCE_TARGET,
@@ -43,7 +43,8 @@ class Fold:
 
 def read_fold(path: str | Path) -> Fold:
     """Read a ``fold_<name>.json``."""
-    content = json.loads(Path(path).read_text())
+    with reading(path):
+        content = json.loads(Path(path).read_text())
     return Fold(content["sample"], str(content["fold"]), content["hidden"], content["panel"])
 
 

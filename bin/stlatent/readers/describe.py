@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from stlatent import slots
+from stlatent.failures import is_passing
 from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates, read_coordinates
-from stlatent.readers.errors import UnknownFormatError, explain
+from stlatent.readers.errors import UnknownFormatError, cure, explain
 from stlatent.readers.load import located
 from stlatent.readers.registry import detect
 
@@ -33,12 +34,12 @@ def describe(
         description |= _describe(
             Path(path), kind, None if coordinates is None else Path(coordinates)
         )
-    except MemoryError:
-        raise
     except UnknownFormatError as error:
         description["unknown_format"] = str(error)
     except Exception as error:
-        description["unreadable"] = explain(error)
+        if is_passing(error):
+            raise
+        description["unreadable"] = f"{explain(error)}. Cure: {cure(error)}"
     return description
 
 
@@ -59,6 +60,8 @@ def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
     try:
         return read_coordinates(path), None
     except Exception as error:
+        if is_passing(error):
+            raise
         return None, explain(error)
 
 
@@ -66,6 +69,8 @@ def _coordinates_problem(contents: Contents, positions: Coordinates | None) -> s
     try:
         located(contents, positions)
     except Exception as error:
+        if is_passing(error):
+            raise
         return explain(error)
     return None
 

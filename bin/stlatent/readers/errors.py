@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stlatent.failures import DataError
+from stlatent.failures import DataError, is_passing
 
 MESSAGE_LENGTH = 200
 
@@ -20,14 +20,23 @@ class CoordinatesError(DataError):
 
 
 @contextmanager
-def as_data_errors() -> Iterator[None]:
-    """Turn whatever reading a broken file raises into a `DataError` in plain words."""
+def as_data_errors(name: str) -> Iterator[None]:
+    """Turn whatever reading a broken file raises into a `DataError` in plain words.
+
+    What is the fault of the machine or its file system, not of the file, passes through.
+
+    Parameters
+    ----------
+    name
+        Of the file, for the message.
+    """
     try:
         yield
-    except (DataError, MemoryError):
-        raise
     except Exception as error:
-        raise DataError(explain(error)) from error
+        if isinstance(error, DataError) or is_passing(error):
+            raise
+        msg = f"'{name}' cannot be read: {explain(error)}. Cure: {cure(error)}"
+        raise DataError(msg) from error
 
 
 def explain(error: Exception) -> str:
@@ -40,9 +49,18 @@ def explain(error: Exception) -> str:
         return "the file is not text in UTF-8"
     if isinstance(error, PermissionError):
         return "permission to read the file was denied"
+    if isinstance(error, FileNotFoundError):
+        return "the file is no longer there"
     if isinstance(error, OSError):
         return f"the file is cut short, damaged or not of the kind its name says ({_line(error)})"
     return f"its content is not as expected ({type(error).__name__}: {_line(error)})"
+
+
+def cure(error: Exception) -> str:
+    """Say what to do about a file that could not be read."""
+    if isinstance(error, PermissionError):
+        return "let the user that runs the pipeline read it"
+    return "copy or download the file again, or export it anew"
 
 
 def _line(error: Exception) -> str:

@@ -52,7 +52,7 @@ def read(
     DataError
         When the format is unknown or the content does not make sense.
     """
-    with as_data_errors():
+    with as_data_errors(Path(path).name):
         positions = None if coordinates is None else read_coordinates(Path(coordinates))
         with detect(path).open(Path(path), positions) as contents:
             adata = _to_anndata(contents, keys)

@@ -55,7 +55,7 @@ def outcome(run: Run, sample: str) -> Outcome:
     if fatal:
         return Outcome(sample, "failed", fatal["step"], fatal["reason"])
     if missing:
-        cause = own[0] if own else _reference_failure(run, sample)
+        cause = _cause(own, missing) or _reference_failure(run, sample)
         if cause:
             return Outcome(sample, "failed", cause["step"], cause["reason"])
         return Outcome(sample, "failed", missing, SILENT)
@@ -109,6 +109,13 @@ def _is(failure: Json, kind: str) -> bool:
 
 def _is_fatal(failure: Json) -> bool:
     return failure["step"] in ALWAYS_FATAL and failure.get("fold", FULL_FIT) == FULL_FIT
+
+
+def _cause(own: list[Json], missing: str) -> Json | None:
+    """Return the failure that explains a missing output: its own step's in the full run, or any."""
+    full = [failure for failure in own if failure.get("fold", FULL_FIT) == FULL_FIT]
+    at_step = [failure for failure in full if failure["step"] == missing]
+    return next(iter([*at_step, *full, *own]), None)
 
 
 def _reference_failure(run: Run, sample: str) -> Json | None:

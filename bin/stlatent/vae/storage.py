@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stlatent import slots
+from stlatent.failures import reading
 from stlatent.vae.decoder import LatentDecoder
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def save(
 def load(folder: str | Path) -> SavedVAE:
     """Read what `save` wrote."""
     folder = Path(folder)
-    weights = torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu")
-    description = json.loads((folder / SETTINGS).read_text())
+    with reading(folder / WEIGHTS):
+        weights = torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu")
+        description = json.loads((folder / SETTINGS).read_text())
     return SavedVAE(
         reference=slots.read(folder / REFERENCE, slots.LATENT_REFERENCE),
         decoder=LatentDecoder.from_state(weights["decoder"]),
