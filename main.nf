@@ -115,6 +115,12 @@ def versionLine(process, tool, version) {
     return "${process}:\n  ${tool}: '${version}'\n".toString()
 }
 
+// What errorStrategy noted of tasks that it gave up in this run.
+def lostTasks() {
+    def folder = workflow.workDir.resolve("lost/${workflow.runName}")
+    return folder.exists() ? folder.listFiles().toList().sort { path -> path.name } : []
+}
+
 // What is at the end of a run: where the report is, its headline, and the samples that failed.
 def printSummary(outdir) {
     def headline = outdir.resolve('evaluation/headline.json')
@@ -336,10 +342,11 @@ workflow STLATENT {
         SCORE.out.maps,
         EVALUATE.out.evaluation,
         CALIBRATE.out.summary,
+        KEEP_IMPUTED.out.h5ad.filter { _h5ad -> false },
     )
     COLLATE(
         CHECK_INPUT.out.map { json, _problems, _requests -> json },
-        results.toSortedList { one, other -> one.toString() <=> other.toString() },
+        results.toSortedList { one, other -> one.toString() <=> other.toString() }.map { files -> files + lostTasks() },
         sight.map { seen -> groovy.json.JsonOutput.toJson([parameters: options.findAll { name, _value -> name != 'trace_report_suffix' }, run: facts + [device: deviceFact(seen, options.use_gpu)]]) },
         code,
     )
