@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stlatent.failures import exit_codes
 from stlatent.report import write_report
 from stlatent.report.inputs import load
 
@@ -18,6 +19,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--settings", type=FILE, help="Parameters and facts of the run, JSON")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.argument("files", type=FILE, nargs=-1)
+@exit_codes("COLLATE")
 def main(
     input_json: Path | None, settings: Path | None, output_dir: Path, files: tuple[Path, ...]
 ) -> None:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
 from stlatent import readers, slots
-from stlatent.failures import OUT_OF_MEMORY_EXIT
+from stlatent.failures import exit_codes
 
 
 @click.command()
@@ -19,14 +18,12 @@ from stlatent.failures import OUT_OF_MEMORY_EXIT
 @click.option("--input", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--coordinates", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True)
+@exit_codes("DESCRIBE_INPUT")
 def main(
     identifier: str, kind: slots.Kind, path: Path, coordinates: Path | None, output: Path
 ) -> None:
     """Describe one input; a file that cannot be read is described as such."""
-    try:
-        description = readers.describe(path, kind, coordinates)
-    except MemoryError:
-        sys.exit(OUT_OF_MEMORY_EXIT)
+    description = readers.describe(path, kind, coordinates)
     output.write_text(json.dumps({"id": identifier, "kind": kind, **description}) + "\n")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from stlatent.report.lost import failures
+
 Json = dict[str, Any]
 
 SCORE_COLUMNS = (
@@ -187,6 +189,8 @@ def load(files: Iterable[Path], checked: Path | None, settings: Path | None) -> 
         if path.suffix == ".json":
             _add(run, maps, path)
     run.maps = {sample: content for (sample, arm), content in maps.items() if arm == run.arm}
+    lost = [_read(path) for path in paths if path.name.endswith(".lost.json")]
+    run.failures += failures(lost, set(run.references.values()), run.failures)
     for sample in _seen_samples(run):
         run.references.setdefault(sample, None)
     return run
