@@ -1,7 +1,10 @@
 include { checkParameters ; parameterHelp } from './functions/parameters'
 include { fingerprint } from './functions/code'
+include { gitRevision ; writeCrate } from './functions/crate'
+include { imageRecords } from './functions/images'
 include { checkPlatform ; deviceFact ; tellDevice } from './functions/platform'
 include { inputSources } from './functions/sheet'
+include { costTable ; findTrace ; readTrace } from './functions/trace'
 include { PARSE_SHEET } from './modules/parse_sheet/main'
 include { DESCRIBE_INPUT } from './modules/describe_input/main'
 include { CHECK_INPUT } from './modules/check_input/main'
@@ -41,6 +44,11 @@ def sourcesJson(inputs) {
     return groovy.json.JsonOutput.toJson(
         inputs.collect { id, kind, _data, _coordinates, exists, lines -> [id: id, kind: kind, lines: lines, exists: exists] }
     )
+}
+
+// Where the distinct inputs are, for the record of the run.
+def sourcePaths(inputs) {
+    return inputs.collect { id, kind, data, coordinates, _exists, _lines -> [id: id, kind: kind, path: data.toUriString(), coordinates: coordinates ? coordinates.toUriString() : null] }
 }
 
 def defaultArm(options) {
@@ -167,7 +175,7 @@ workflow STLATENT {
     DESCRIBE_INPUT(sources, code)
     CHECK_INPUT(
         PARSE_SHEET.out,
-        DESCRIBE_INPUT.out.toSortedList { json -> json.name },
+        DESCRIBE_INPUT.out.description.toSortedList { json -> json.name },
         inputs.map { all -> sourcesJson(all) },
         code,
     )
@@ -257,7 +265,7 @@ workflow STLATENT {
         .map { meta, latent, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, latent, h5ad, fold] }
         .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
-    gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, checkIfExists: true)
+    gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, glob: false, checkIfExists: true)
     IMPUTE(
         aligned.combine(arms).filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }.map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
         options.impute_genes,
@@ -333,6 +341,7 @@ workflow STLATENT {
         .subscribe { failure -> log.warn(failureText(failure)) }
 
     results = failures.mix(
+        DESCRIBE_INPUT.out.checksums,
         QUALITY_CONTROL_REFERENCE.out.summary,
         QUALITY_CONTROL.out.summary,
         TRAIN_VAE.out.history,
@@ -344,10 +353,29 @@ workflow STLATENT {
         CALIBRATE.out.summary,
         KEEP_IMPUTED.out.h5ad.filter { _h5ad -> false },
     )
+    collected = results.toSortedList { one, other -> one.toString() <=> other.toString() }
+    costs = collected.map { files -> costTable(readTrace(findTrace(options), files)) }
+    accelerators = channel.topic('accelerators').toList().map { asked -> asked.collectEntries { process, number -> [process.tokenize(':').last(), number.toInteger()] } }
+    settings = sight
+        .combine(costs)
+        .combine(accelerators)
+        .combine(inputs.map { all -> [all: sourcePaths(all)] })
+        .map { seen, table, asked, places ->
+            groovy.json.JsonOutput.toJson(
+                [
+                    parameters: options.findAll { name, _value -> name != 'trace_report_suffix' },
+                    run: facts + [device: deviceFact(seen, options.use_gpu)],
+                    accelerators: asked,
+                    sources: places.all,
+                    images: imageRecords(table),
+                ]
+            )
+        }
     COLLATE(
         CHECK_INPUT.out.map { json, _problems, _requests -> json },
-        results.toSortedList { one, other -> one.toString() <=> other.toString() }.map { files -> files + lostTasks() },
-        sight.map { seen -> groovy.json.JsonOutput.toJson([parameters: options.findAll { name, _value -> name != 'trace_report_suffix' }, run: facts + [device: deviceFact(seen, options.use_gpu)]]) },
+        collected.map { files -> files + lostTasks() },
+        costs.collectFile(name: 'tasks.tsv'),
+        settings,
         code,
     )
 
@@ -366,12 +394,19 @@ workflow STLATENT {
     MULTIQC.out.report
         .combine(COLLATE.out.headline)
         .map { report, headline -> requireFinished(readJson(headline), file(options.outdir).resolve("multiqc/${report.name}")) }
+
+    emit:
+    provenance = COLLATE.out.provenance
+    versions = versions
 }
 
 def samplesheet(name) {
-    def sheet = file(name)
+    def sheet = file(name, glob: false)
     if (!sheet.exists() || sheet.isDirectory()) {
         error("--input: ${sheet.exists() ? 'a folder, not a samplesheet' : 'file not found'}: ${name}")
+    }
+    if (sheet.toUriString().find('[${}\\n\\r]')) {
+        error('--input: the path holds $, {, } or a line break, which Nextflow cannot hand to a task: ' + name)
     }
     return sheet
 }
@@ -389,9 +424,17 @@ workflow {
             pipeline_version: workflow.manifest.version,
             nextflow_version: workflow.nextflow.version.toString(),
             code_fingerprint: code,
+            revision: gitRevision(),
             profile: workflow.profile,
+            container_engine: workflow.containerEngine,
         ]
         STLATENT(options, samplesheet(options.input), code, facts)
-        workflow.onComplete = { printSummary(file(options.outdir)) }
+        made = [:]
+        STLATENT.out.provenance.subscribe { json -> made.provenance = json }
+        STLATENT.out.versions.subscribe { yml -> made.versions = yml }
+        workflow.onComplete = {
+            printSummary(file(options.outdir))
+            writeCrate(options, facts, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
+        }
     }
 }

@@ -10,8 +10,9 @@ process MULTIQC {
     path 'multiqc_report_data', emit: data
 
     script:
+    def quoted = title.replace("'", "'\\''")
     """
-    multiqc --force --config ${config} --title '${title}' --filename multiqc_report.html ${data} ${versions}
+    multiqc --force --config ${config} --title '${quoted}' --filename multiqc_report.html ${data} ${versions}
     """
 
     stub:
