@@ -80,7 +80,6 @@ find_base() {
 
 # What Nextflow and the clouds ask of an image, under a user that the image does not know.
 check_image() {
-    local inspect
     inspect() { "$engine" image inspect --format "$1" "$image"; }
     [[ "$(inspect '{{.Config.Entrypoint}}')" =~ ^(\[\]|<nil>|)$ ]] || fail "$image has an ENTRYPOINT"
     [[ "$(inspect '{{.Config.User}}')" =~ ^(|0|root)$ ]] && fail "$image runs as root"
@@ -91,16 +90,18 @@ check_image() {
         inspect '{{.Config.Env}}' | grep -iE 'PIP_|INDEX|PROXY|CERT'; then
         fail "$image knows the package index or certificates of this machine"
     fi
-    "$engine" run --rm "$image" bash -c '[ "$(id -u)" != 0 ] && whoami && ps -o pid,comm && aws --version'
-    # All imports, also with a user without name or home, and nothing left to compile.
-    "$engine" run --rm -u 4242:4242 "$image" bash -c '
-        python - <<"IMPORTS"
+    "$engine" run --rm "$image" bash -c '[ "$(id -u)" != 0 ] && whoami && ps -o pid,comm && aws --version' ||
+        fail "$image lacks ps or aws, or runs as root"
+    # All imports and a compilation, for a user without name and home, as Nextflow starts it.
+    "$engine" run --rm -u 4242:4242 -e HOME=/nowhere -e NUMBA_CACHE_DIR=.numba -e MPLCONFIGDIR=.matplotlib \
+        -w /tmp "$image" bash -euc '
+        python -c "
 import sys
-import anndata, click, h5py, matplotlib.pyplot, multiqc, numba, scanpy, scvi, sklearn, skmisc, tangram, torch
-print("Python", sys.version.split()[0], "torch", torch.__version__, "threads", torch.get_num_threads())
-numba.njit(cache=True)(lambda x: x + 1)
-IMPORTS
-        multiqc --version'
+import anndata, click, h5py, matplotlib.pyplot, multiqc, numba, scanpy, scvi, sklearn, skmisc, tangram, torch, umap
+numba.njit(lambda x: x + 1)(1)
+print(\"Python\", sys.version.split()[0], \"torch\", torch.__version__)
+"
+        multiqc --version' || fail "$image lacks something, or needs a home"
 }
 
 run_demo() {
