@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import readers, slots
+from stlatent.checksums import checksums
 from stlatent.failures import exit_codes
 
 
@@ -18,13 +19,26 @@ from stlatent.failures import exit_codes
 @click.option("--input", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--coordinates", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True)
+@click.option("--checksums", "sums", type=click.Path(path_type=Path))
 @exit_codes("DESCRIBE_INPUT")
 def main(
-    identifier: str, kind: slots.Kind, path: Path, coordinates: Path | None, output: Path
+    identifier: str,
+    kind: slots.Kind,
+    path: Path,
+    coordinates: Path | None,
+    output: Path,
+    sums: Path | None,
 ) -> None:
     """Describe one input; a file that cannot be read is described as such."""
     description = readers.describe(path, kind, coordinates)
     output.write_text(json.dumps({"id": identifier, "kind": kind, **description}) + "\n")
+    if sums:
+        # A file or folder in no known format is turned down: whatever its size, it is not read.
+        files = {
+            "data": checksums(path) if description["format"] else [],
+            "coordinates": checksums(coordinates) if coordinates else [],
+        }
+        sums.write_text(json.dumps({"id": identifier, "kind": kind, **files}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ process ALIGN {
     path "${meta.fold}/${meta.id}.alignment_history.json", optional: true, emit: history
     path '*.failure.json', optional: true, emit: failure
     tuple val("${task.process}"), val('torch'), eval('version_of.py torch'), topic: versions
+    tuple val("${task.process}"), val("${task.accelerator ? task.accelerator.request : 0}"), topic: accelerators
 
     script:
     def settings = meta.arm.alignment

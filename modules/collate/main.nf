@@ -2,6 +2,7 @@ process COLLATE {
     input:
     path input_json
     path files, stageAs: 'collected/?/*'
+    path tasks, stageAs: 'tasks.tsv'
     val settings
     val code
 
@@ -10,6 +11,7 @@ process COLLATE {
     path 'headline.json', emit: headline
     path 'scores.csv', emit: scores
     path 'maps', optional: true, emit: maps
+    path 'provenance.json', emit: provenance
     // MULTIQC reads the topic of versions and so cannot write to it.
     tuple val("${task.process}"), val('python'), eval('version_of.py python'), topic: versions
     tuple val("${task.process}"), val('multiqc'), eval('version_of.py multiqc'), topic: versions
@@ -19,8 +21,9 @@ process COLLATE {
     cat > settings.json <<'JSON'
     ${settings}
     JSON
-    collate.py --input-json ${input_json} --settings settings.json --output-dir multiqc_input ${files}
-    mv multiqc_input/headline.json multiqc_input/scores.csv .
+    collate.py --input-json ${input_json} --settings settings.json --tasks ${tasks} \\
+        --executor ${task.executor ?: 'local'} --output-dir multiqc_input ${files}
+    mv multiqc_input/headline.json multiqc_input/scores.csv multiqc_input/provenance.json .
     [ ! -d multiqc_input/maps ] || mv multiqc_input/maps .
     """
 
@@ -29,5 +32,6 @@ process COLLATE {
     mkdir multiqc_input
     echo '{"finished": 1, "headline": [], "failed": []}' > headline.json
     touch scores.csv
+    echo '{"inputs": [], "images": [], "samples": [], "references": [], "failed": [], "resources": {}}' > provenance.json
     """
 }

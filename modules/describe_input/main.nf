@@ -6,16 +6,19 @@ process DESCRIBE_INPUT {
     val code
 
     output:
-    path "${id}.description.json"
+    path "${id}.description.json", emit: description
+    path "${id}.checksums.json", emit: checksums
 
     script:
     def place = coordinates ? "--coordinates ${coordinates}" : ''
     """
-    describe_input.py --id ${id} --kind ${kind} --input ${data} ${place} --output ${id}.description.json
+    describe_input.py --id ${id} --kind ${kind} --input ${data} ${place} --output ${id}.description.json \\
+        --checksums ${id}.checksums.json
     """
 
     stub:
     """
     echo '{"id": "${id}", "kind": "${kind}", "unreadable": null}' > ${id}.description.json
+    echo '{"id": "${id}", "kind": "${kind}", "data": [], "coordinates": []}' > ${id}.checksums.json
     """
 }

@@ -13,6 +13,7 @@ process TRAIN_VAE {
     path "${meta.id}.vae_history.json", optional: true, emit: history
     path '*.failure.json', optional: true, emit: failure
     tuple val("${task.process}"), val('scvi-tools'), eval('version_of.py scvi-tools'), topic: versions
+    tuple val("${task.process}"), val("${task.accelerator ? task.accelerator.request : 0}"), topic: accelerators
 
     script:
     """

@@ -12,7 +12,9 @@ from stlatent.report import (
     coverage,
     health_section,
     maps,
+    provenance,
     quality,
+    resources,
     summary,
     training,
     trust,
@@ -31,7 +33,8 @@ def write_report(run: Run, folder: Path) -> None:
     run
         What `stlatent.report.inputs.load` returned.
     folder
-        Made if need be. Gets ``*_mqc.json``, ``maps/*.png``, ``scores.csv`` and ``headline.json``.
+        Made if need be. Gets ``*_mqc.json``, ``maps/*.png``, ``scores.csv``, ``headline.json``
+        and ``provenance.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for fragment in fragments(run, folder):
@@ -44,6 +47,7 @@ def write_report(run: Run, folder: Path) -> None:
         "failed": failed_samples(ended),
     }
     (folder / "headline.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / "provenance.json").write_text(json.dumps(provenance.record(run), indent=1) + "\n")
 
 
 def fragments(run: Run, folder: Path) -> list[Fragment]:
@@ -58,5 +62,6 @@ def fragments(run: Run, folder: Path) -> list[Fragment]:
         *quality.sections(run),
         *training.sections(run),
         *alignment.sections(run),
+        *resources.sections(run),
         *about.sections(run),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stlatent.report import provenance
 from stlatent.report.content import ABOUT, Fragment, escape, html_table, text_section
 from stlatent.report.inputs import Run
 
@@ -12,12 +13,14 @@ FACT_NAMES = {
     "pipeline_version": "stlatent",
     "nextflow_version": "Nextflow",
     "code_fingerprint": "Code fingerprint",
+    "revision": "Git revision",
     "profile": "Profile",
+    "container_engine": "Container engine",
     "command_line": "Command line",
 }
 
 NO_PARAMETERS = ("help",)
-CHECKSUM_SHOWN = 12
+WITHOUT = {"revision": "not a checkout", "container_engine": "none"}
 
 READ_OUT = """The genes of the reference are then read out at every location, from the nearest
 reference cells or by the VAE's decoder."""
@@ -54,6 +57,7 @@ def sections(run: Run) -> list[Fragment]:
     facts = [fact(name, found) for name, found in run.facts.items()]
     if facts:
         fragments.append(text_section(ABOUT, "about_run", "Run", _pairs(facts)))
+    fragments += provenance.sections(run)
     if run.parameters:
         pairs = sorted(pair for pair in run.parameters.items() if pair[0] not in NO_PARAMETERS)
         half = (len(pairs) + 1) // 2
@@ -63,9 +67,9 @@ def sections(run: Run) -> list[Fragment]:
 
 
 def fact(name: str, found: Any) -> tuple[str, Any]:
-    """Return a fact of the run under a readable name; a checksum by its beginning."""
+    """Return a fact of the run under a readable name."""
     title = FACT_NAMES.get(name, name.replace("_", " ").capitalize())
-    return title, str(found)[:CHECKSUM_SHOWN] if name == "code_fingerprint" else found
+    return title, WITHOUT.get(name) if found is None else found
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> str:

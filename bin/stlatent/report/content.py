@@ -66,6 +66,7 @@ TRAINING = Group("training", "Training", "Whether the models learned.")
 ALIGNMENT = Group(
     "alignment", "Latent spaces and alignment", "Whether tissue and reference live in one space."
 )
+RESOURCES = Group("resources", "Resources", "What the run cost, and what to ask for.")
 ABOUT = Group("about", "About this run", "Method, parameters and provenance.")
 
 

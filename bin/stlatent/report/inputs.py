@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from stlatent.report.costs import read_tasks
 from stlatent.report.lost import failures
 
 Json = dict[str, Any]
@@ -66,6 +67,18 @@ class Run:
         Held-out maps by sample, of the arm on show.
     scores
         One row per sample, arm, method, fold, seed and gene.
+    tasks
+        One row per attempt of a task (`stlatent.report.costs.read_tasks`), or None.
+    accelerators
+        How many a task asked for, by process.
+    sources
+        The distinct inputs: ``id``, ``kind``, ``path`` and ``coordinates`` as given.
+    checksums
+        ``data`` and ``coordinates``, the files of an input with sizes and SHA-256, by its id.
+    used_by
+        Names of the samples and references that are made of an input, by its id.
+    images
+        Container images: ``name``, ``processes``, ``digest`` and ``basis``, where it is from.
     """
 
     references: dict[str, str | None] = field(default_factory=dict)
@@ -80,6 +93,12 @@ class Run:
     scores: pd.DataFrame = field(default_factory=lambda: empty_scores())
     parameters: Json = field(default_factory=dict)
     facts: Json = field(default_factory=dict)
+    tasks: pd.DataFrame | None = None
+    accelerators: dict[str, int] = field(default_factory=dict)
+    sources: list[Json] = field(default_factory=list)
+    checksums: dict[str, Json] = field(default_factory=dict)
+    used_by: dict[str, list[str]] = field(default_factory=dict)
+    images: list[Json] = field(default_factory=list)
 
     @property
     def samples(self) -> list[str]:
@@ -165,7 +184,9 @@ def _fold_rank(fold: str) -> tuple[int, str]:
     return (int(fold), "") if str(fold).isdigit() else (0, str(fold))
 
 
-def load(files: Iterable[Path], checked: Path | None, settings: Path | None) -> Run:
+def load(
+    files: Iterable[Path], checked: Path | None, settings: Path | None, tasks: Path | None = None
+) -> Run:
     """Read the files of a run, recognised by their names; any may be missing or empty.
 
     Parameters
@@ -175,13 +196,20 @@ def load(files: Iterable[Path], checked: Path | None, settings: Path | None) -> 
     checked
         ``input.json`` of the samplesheet check.
     settings
-        ``{"parameters": {...}, "run": {...}}``, or the parameters alone.
+        ``{"parameters": {...}, "run": {...}, "accelerators": {...}, "sources": [...],
+        "images": [...]}``, or the parameters alone.
+    tasks
+        The table of tasks.
     """
     run = Run()
     _add_checked(run, _read(checked) if checked else {})
     facts = _read(settings) if settings else {}
     run.parameters = facts.get("parameters", facts)
     run.facts = facts.get("run", {})
+    run.accelerators = facts.get("accelerators", {})
+    run.sources = facts.get("sources", [])
+    run.images = facts.get("images", [])
+    run.tasks = read_tasks(tasks) if tasks else None
     paths = sorted(path for path in files if path.stat().st_size)
     run.scores = read_scores(path for path in paths if path.name.endswith(".scores.csv"))
     maps: dict[tuple[str, str], Json] = {}
@@ -204,6 +232,10 @@ def _read(path: Path) -> Json:
 def _add_checked(run: Run, checked: Json) -> None:
     for row in checked.get("samples", []):
         run.references[row["sample"]] = row.get("reference")
+        for name, source in (("sample", "spatial_source"), ("reference", "reference_source")):
+            users = run.used_by.setdefault(str(row.get(source)), [])
+            if row.get(name) not in (None, *users):
+                users.append(row[name])
     for failure in checked.get("failures", []):
         run.failures.append(failure)
         if failure.get("kind", "sample") == "sample":
@@ -230,6 +262,9 @@ def _add(run: Run, maps: dict[tuple[str, str], Json], path: Path) -> None:
     elif name.endswith(".maps.json"):
         content = _read(path)
         maps[content["sample"], content.get("arm", DEFAULT_ARM)] = content
+    elif name.endswith(".checksums.json"):
+        content = _read(path)
+        run.checksums[content["id"]] = content
     elif name.endswith("failure.json"):
         run.failures.append(_read(path))
 

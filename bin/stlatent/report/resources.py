@@ -1,0 +1,237 @@
+"""What the run cost, process by process, and what to ask for the next time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from stlatent.report.content import (
+    RESOURCES,
+    Fragment,
+    escape,
+    number,
+    table,
+    text_section,
+)
+from stlatent.report.costs import Cost, costs, total
+from stlatent.report.inputs import Run
+
+MEMORY_HEADROOM = 1.25
+TIME_HEADROOM = 2
+LEAST_GB = 1
+LEAST_HOURS = 1
+FEW_TASKS = 3
+
+PARTS = {
+    "used": {"name": "in use", "color": "#0072B2"},
+    "idle": {"name": "asked for, idle", "color": "#B3CDE3"},
+    "lost": {"name": "failed attempts", "color": "#D55E00"},
+}
+ABSENT = """<p>The table of tasks could not be read, so the cost of this run is not known here: look
+for a trace file in <code>pipeline_info/</code>, or at what the cluster or the cloud accounted.</p>"""
+EXPLAINED = """<div class="stl-prose"><p>All tasks that made these results are counted, also those
+that an earlier run paid for and this one took over with <code>-resume</code>; what was paid this time
+is in <code>ro-crate-metadata.json</code>. CPU-hours are run time by CPUs asked for, which is what
+clusters and clouds bill; queueing, pulling of images and the steps that write this report and check the
+installation are not in it. Failed attempts count where they happened in this run.</p></div>"""
+RULE = f"""<div class="stl-prose"><p>Memory: the highest peak seen, times {MEMORY_HEADROOM}, rounded up
+to whole GB, at least {LEAST_GB} GB. Where an attempt was killed for memory, not below what the task
+asked for when it then succeeded, or twice what was killed if it never did. Time: the longest task, times
+{TIME_HEADROOM}, rounded up to whole hours. A retry asks for twice, then three times as much. Save the block as a file and
+give it to the next run with <code>-c</code>. It holds for inputs of this size: memory and time grow with
+the number of spots and cells.</p></div>"""
+
+
+def sections(run: Run) -> list[Fragment]:
+    """Return the chapter; nothing for a run that handed over no table of tasks."""
+    if run.tasks is None:
+        return []
+    found = costs(run.tasks, run.accelerators)
+    if not found:
+        return [text_section(RESOURCES, "resources_overview", RESOURCES.name, ABSENT)]
+    return [
+        text_section(RESOURCES, "resources_overview", RESOURCES.name, tiles(found) + EXPLAINED),
+        bars(found),
+        *processes(found),
+        *requests(found),
+    ]
+
+
+def tiles(found: Sequence[Cost]) -> str:
+    """Return the totals as tiles."""
+    asked, lost = total(found, "asked"), total(found, "lost")
+    known = [one for one in found if not math.isnan(one.used)]
+    measured = total(known, "asked")
+    used = f"{total(known, 'used') / measured:.0%} of it in use" if measured else "use not measured"
+    gpu = total(found, "gpu")
+    tasks, failed = int(total(found, "tasks")), int(total(found, "failed"))
+    retried = int(total(found, "retried"))
+    shown = [
+        ("CPU time", amount(asked + lost, "CPU"), used),
+        ("GPU time", amount(gpu, "GPU") if gpu else "none", gpu_text(found, gpu)),
+        ("Tasks", f"{tasks:,}", attempts_text(retried, failed, lost)),
+    ]
+    inside = "".join(
+        f'<div class="stl-tile"><span>{name}</span><b>{value}</b><span>{text}</span></div>'
+        for name, value, text in shown
+    )
+    return f'<div class="stl-tiles">{inside}</div>'
+
+
+def amount(hours: float, unit: str) -> str:
+    """Return CPU- or GPU-time as text, in minutes below an hour."""
+    if hours < 1:
+        return f"{60 * hours:.1f} {unit}-minutes"
+    return f"{hours:,.1f} {unit}-hours"
+
+
+def gpu_text(found: Sequence[Cost], hours: float) -> str:
+    """Return which processes asked for a GPU."""
+    names = [one.process for one in found if one.gpu]
+    return f"asked for by {escape(', '.join(names))}" if hours else "no task asked for a GPU"
+
+
+def attempts_text(retried: int, failed: int, lost: float) -> str:
+    """Return what became of attempts that did not succeed."""
+    if not failed and not retried:
+        return "every task succeeded at once"
+    parts = [f"failed attempts: {failed}, {amount(lost, 'CPU')}"] if failed else []
+    parts += [f"succeeded after a retry: {retried}"] if retried else []
+    return "; ".join(parts)
+
+
+def bars(found: Sequence[Cost]) -> Fragment:
+    """Return where the CPU time went: in use, asked for but idle, lost in failed attempts."""
+    short = total(found, "asked") + total(found, "lost") < 1
+    unit, factor = ("CPU-minutes", 60) if short else ("CPU-hours", 1)
+    data = {}
+    for one in found:
+        used = min(one.asked if math.isnan(one.used) else one.used, one.asked)
+        parts = {"used": used, "idle": one.asked - used, "lost": one.lost}
+        data[one.process] = {name: round(factor * value, 4) for name, value in parts.items()}
+    drawn = {name: look for name, look in PARTS.items() if any(bar[name] for bar in data.values())}
+    options: dict[str, Any] = {
+        "categories": drawn,
+        "pconfig": {
+            "id": "resources_bars_plot",
+            "title": "CPU time by process",
+            "ylab": unit,
+            "tt_decimals": 2,
+            "cpswitch_c_active": True,
+            "series_label": False,
+            "sort_samples": False,
+            "height": 180 + 26 * len(data),
+        },
+    }
+    text = "The dearest process first. Tasks whose use was not measured count as in use."
+    name = "Where the time went"
+    return Fragment(RESOURCES, "resources_bars", name, text, "bargraph", data, options)
+
+
+def processes(found: Sequence[Cost]) -> list[Fragment]:
+    """Return the table, a row a process."""
+    short = total(found, "asked") + total(found, "lost") < 1
+    unit, factor = ("min", 60) if short else ("h", 1)
+    headers = {
+        "tasks": number("Tasks", "Tasks that succeeded", 0),
+        "failed": number("Failed", "Attempts that failed in this run", 0),
+        "asked": number(
+            f"CPU-{unit}", "Run time by CPUs asked for, failed attempts included", scale="Blues"
+        ),
+        "efficiency": number(
+            "CPU use", "CPUs in use, of those asked for", 0, suffix=" %", min=0, max=100
+        ),
+        "gpu": number(f"GPU-{unit}", "Run time by GPUs asked for"),
+        "peak": number("Peak GB", "Highest memory of a task"),
+        "peak_95": number("95 % GB", "95 of 100 tasks stayed below this memory"),
+        "memory": number("Asked GB", "Most memory that was asked for", 1),
+        "memory_use": number(
+            "Memory use", "Highest peak, of what was asked for", 0, suffix=" %", scale="Blues",
+            min=0, max=100,
+        ),
+        "longest": number(f"Longest, {unit}", "Run time of the longest task"),
+        "time": number("Limit, h", "Longest time that was asked for", 1),
+    }  # fmt: skip
+    rows = {}
+    for one in found:
+        rows[one.process] = {
+            "tasks": one.tasks,
+            "failed": one.failed,
+            "asked": factor * (one.asked + one.lost),
+            "efficiency": 100 * one.used / one.asked if one.asked else None,
+            "gpu": factor * one.gpu or None,
+            "peak": one.peak,
+            "peak_95": one.peak_95,
+            "memory": one.memory,
+            "memory_use": 100 * one.peak / one.memory if one.memory else None,
+            "longest": factor * one.longest,
+            "time": one.time,
+        }
+    text = (
+        "Memory is what the task's processes held at their peak; an empty field was not measured, "
+        "because the task was too short or the executor does not tell."
+    )
+    name = "By process"
+    return table(RESOURCES, "resources_processes", name, text, rows, headers, "Process")
+
+
+def requests(found: Sequence[Cost]) -> list[Fragment]:
+    """Return a block of configuration with what to ask for, for processes that were measured."""
+    known = [one for one in found if one.measured or one.killed]
+    if not known:
+        return []
+    blocks = "\n".join(block(one) for one in sorted(known, key=lambda one: one.process))
+    code = f'<pre class="stl-code">process {{\n{escape(blocks)}\n}}</pre>'
+    rest = sorted(one.process for one in found if one not in known)
+    left = f"<p>Too short to be measured: {escape(', '.join(rest))}.</p>" if rest else ""
+    return [text_section(RESOURCES, "resources_requests", "What to ask for", RULE + code + left)]
+
+
+def block(one: Cost) -> str:
+    """Return the request of one process."""
+    few = ", few" if one.measured < FEW_TASKS else ""
+    basis = f"peak {one.peak:.2f} of {one.memory:g} GB" if one.measured else "killed for memory"
+    tasks = f"{one.measured} task{'' if one.measured == 1 else 's'} measured{few}"
+    return (
+        f"    withName: '{one.process}' {{\n"
+        f"        memory = {{ {memory_request(one)}.GB * task.attempt }} // {basis}; {tasks}\n"
+        f"        time = {{ {time_request(one)}.h * task.attempt }}\n"
+        "    }"
+    )
+
+
+def memory_request(one: Cost) -> int:
+    """Return GB to ask for."""
+    peak = 0.0 if math.isnan(one.peak) else one.peak
+    floor = one.rescued or 2 * one.killed
+    return max(LEAST_GB, math.ceil(MEMORY_HEADROOM * peak), math.ceil(floor))
+
+
+def time_request(one: Cost) -> int:
+    """Return hours to ask for."""
+    longest = 0.0 if math.isnan(one.longest) else one.longest
+    return max(LEAST_HOURS, math.ceil(TIME_HEADROOM * longest))
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return the totals, and one record a process, for the machine-readable record."""
+    if run.tasks is None:
+        return {}
+    found = costs(run.tasks, run.accelerators)
+    return {
+        "cpu_hours": total(found, "asked") + total(found, "lost"),
+        "cpu_hours_failed": total(found, "lost"),
+        "gpu_hours": total(found, "gpu"),
+        "tasks": int(total(found, "tasks")),
+        "processes": [
+            {
+                "process": one.process,
+                "tasks": one.tasks,
+                "cpu_hours": one.asked + one.lost,
+                "gpu_hours": one.gpu,
+                "peak_memory_gb": None if math.isnan(one.peak) else one.peak,
+            }
+            for one in found
+        ],
+    }

@@ -1,0 +1,239 @@
+include { outputOf } from './shell'
+include { findTrace } from './trace'
+
+// The commit of the project's checkout, with '-dirty' behind it when files were changed; null without one.
+def gitRevision() {
+    def command = ['git', '-C', projectDir.toString(), 'describe', '--always', '--dirty', '--abbrev=40', '--exclude', '*']
+    def found = workflow.commitId ?: (file("${projectDir}/.git").exists() ? outputOf(command) : '')
+    return found ?: null
+}
+
+// The run as a Workflow Run RO-Crate: ro-crate-metadata.json among the results. `told` is what COLLATE
+// tells of inputs, images and costs, and `versions` those of the software: both are empty where the run
+// did not come that far, and the crate then holds what is left.
+def writeCrate(options, facts, told, versions) {
+    def outdir = file(options.outdir)
+    def trace = keepWithResults(options, outdir)
+    def inputs = [sheetEntity(options.input)] + (told.inputs ?: []).collectMany { input -> inputEntities(input) }
+    def results = resultFiles(outdir, told).collect { path -> resultEntity(outdir, path) }
+    def values = options.findAll { _name, value -> value != null }.collect { name, value -> valueEntity("parameter-${name}", name, value) + [exampleOfWork: ['@id': "#formal-${name}".toString()]] }
+    def settings = (facts + (told.facts ?: [:])).findAll { _name, value -> value != null }.collect { name, value -> valueEntity(name, name, value) }
+    def software = softwareEntities(versions)
+    def images = (told.images ?: []).collect { image -> imageEntity(image) }
+    def usage = usageEntities(told.resources ?: [:])
+    def action = actionEntity(told) + [
+        object: links(inputs.findAll { input -> !input.inFolder } + values + settings),
+        result: links(results),
+        containerImage: links(images),
+        resourceUsage: links(usage),
+    ]
+    def logs = trace ? [traceEntity(outdir, trace, action)] : []
+    def entities = rootEntities(inputs + results + logs, action) + workflowEntities(values, software) + [action] + inputs + results + logs + values + settings + software + images + usage
+    def graph = entities
+        .collect { entity -> entity.findAll { name, content -> name != 'inFolder' && content != null && content != [] } }
+        .unique { entity -> entity['@id'] }
+    def context = ['https://w3id.org/ro/crate/1.1/context', 'https://w3id.org/ro/terms/workflow-run/context']
+    def text = groovy.json.JsonOutput.toJson(['@context': context, '@graph': graph])
+    outdir.resolve('ro-crate-metadata.json').text = groovy.json.JsonOutput.prettyPrint(text) + '\n'
+}
+
+// The workflow as it ran, and the table of tasks where it is elsewhere, among the results.
+def keepWithResults(options, outdir) {
+    def folder = outdir.resolve('pipeline_info')
+    def trace = findTrace(options)
+    folder.mkdirs()
+    file("${projectDir}/main.nf").copyTo(folder.resolve('main.nf'))
+    if (trace && !folder.resolve(trace.name).exists()) {
+        trace.copyTo(folder.resolve(trace.name))
+    }
+    return trace ? folder.resolve(trace.name) : null
+}
+
+def links(entities) {
+    return entities.collect { entity -> link(entity['@id']) }
+}
+
+def link(id) {
+    return ['@id': id.toString()]
+}
+
+// Where a file is, as an absolute URI.
+def uri(path) {
+    def given = path.toString()
+    return given.contains('://') ? given : "file://${encoded(workflow.launchDir.resolve(given).normalize().toString())}".toString()
+}
+
+// A path with blanks and the like encoded.
+def encoded(path) {
+    def absolute = path.startsWith('/')
+    def text = new URI(null, null, absolute ? path : "/${path}", null).rawPath
+    return absolute ? text : text.substring(1)
+}
+
+def fileEntity(id, name, sum, more) {
+    return ['@id': id, '@type': 'File', name: name, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
+}
+
+def sheetEntity(path) {
+    def sheet = file(path)
+    def sum = java.security.MessageDigest.getInstance('SHA-256').digest(sheet.bytes).encodeHex().toString()
+    return fileEntity(uri(path), sheet.name, [bytes: sheet.size(), sha256: sum], [encodingFormat: 'text/csv', description: 'Samplesheet'])
+}
+
+// A file, or a folder with its files; and the coordinates.
+def inputEntities(input) {
+    def id = uri(input.path)
+    def name = input.path.tokenize('/').last()
+    def what = [description: "${input.kind == 'reference' ? 'Reference' : 'Spatial'} data of ${input.used_by.join(', ')}".toString()]
+    def coordinates = input.coordinates_files.collect { sum -> fileEntity(uri(input.coordinates), sum.name, sum, [description: 'Coordinates'] + [:]) }
+    if (input.files.every { sum -> sum.name == name }) {
+        return [fileEntity(id, name, input.files ? input.files[0] : [:], what)] + coordinates
+    }
+    def inside = input.files.collect { sum -> fileEntity("${id}/${encoded(sum.name)}".toString(), sum.name, sum, [inFolder: true]) }
+    return [['@id': "${id}/".toString(), '@type': 'Dataset', name: name, hasPart: links(inside)] + what] + inside + coordinates
+}
+
+// What was published of this run's samples and references; the folder may hold those of other runs.
+def resultFiles(outdir, told) {
+    def samples = told.samples ?: []
+    def folders = samples.collectMany { sample -> ["samples/${sample}", "evaluation/${sample}"] } + (told.references ?: []).collect { reference -> "references/${reference}" }
+    def single = ['multiqc/multiqc_report.html', 'evaluation/headline.json', 'evaluation/scores.csv'] + samples.collect { sample -> "evaluation/maps/${sample}.png" }
+    return single.collect { name -> outdir.resolve(name.toString()) }.findAll { path -> told.samples && path.exists() } + folders.collectMany { name -> filesBelow(outdir.resolve(name.toString())) }
+}
+
+def filesBelow(folder) {
+    return folder.exists()
+        ? folder.listFiles().toList().sort().collectMany { path -> path.isDirectory() ? filesBelow(path) : [path] }
+        : []
+}
+
+def resultEntity(outdir, path) {
+    def formats = [html: 'text/html', json: 'application/json', csv: 'text/csv', txt: 'text/plain', png: 'image/png', h5ad: 'application/x-hdf5']
+    def format = formats[path.extension]
+    return fileEntity(encoded(outdir.relativize(path).toString()), path.name, [bytes: path.size()], format ? [encodingFormat: format] : [:])
+}
+
+def traceEntity(outdir, trace, action) {
+    def more = [encodingFormat: 'text/tab-separated-values', about: link(action['@id']), description: 'Table of tasks, by Nextflow']
+    return fileEntity(encoded(outdir.relativize(trace).toString()), trace.name, [:], more)
+}
+
+def valueEntity(id, name, value) {
+    return ['@id': "#${id}".toString(), '@type': 'PropertyValue', name: name.toString(), value: value instanceof Number || value instanceof Boolean ? value : value.toString()]
+}
+
+def softwareEntities(versions) {
+    return versions
+        .readLines()
+        .collect { line -> line =~ /^  ([\w.-]+): '(.*)'$/ }
+        .findAll { found -> found.find() && found.group(1) != 'stlatent' }
+        .collect { found -> ['@id': "#software-${found.group(1)}".toString(), '@type': 'SoftwareApplication', name: found.group(1), softwareVersion: found.group(2)] }
+        .unique()
+        .sort { entity -> entity['@id'] }
+}
+
+def imageEntity(image) {
+    def (name, tag) = splitImage(image.name.tokenize('@')[0])
+    def isDocker = workflow.containerEngine in ['docker', 'podman']
+    return [
+        '@id': "#image-${encoded(image.name)}".toString(),
+        '@type': 'ContainerImage',
+        additionalType: link("https://w3id.org/ro/terms/workflow-run#${isDocker ? 'DockerImage' : 'SIFImage'}"),
+        name: name,
+        tag: tag,
+        sha256: image.digest ? image.digest - 'sha256:' : null,
+        description: "${image.digest ? 'Digest from' : 'No digest:'} ${image.basis}; ran ${image.processes.join(', ')}".toString(),
+    ]
+}
+
+// registry:5000/name:tag
+def splitImage(image) {
+    def last = image.tokenize('/').last()
+    def tag = last.contains(':') ? last.tokenize(':').last() : null
+    return [tag ? image - ":${tag}" : image, tag]
+}
+
+// What the results cost in all, and how much of it this run paid.
+def usageEntities(costs) {
+    def stats = workflow.stats
+    def totals = ['cpu_hours', 'cpu_hours_failed', 'gpu_hours', 'tasks'].findAll { name -> costs[name] != null }.collect { name -> valueEntity("usage-${name}", name, costs[name]) }
+    def processes = (costs.processes ?: []).collectMany { one ->
+        ['tasks', 'cpu_hours', 'gpu_hours', 'peak_memory_gb'].findAll { name -> one[name] != null }.collect { name -> valueEntity("usage-${one.process}-${name}", "${one.process} ${name}", one[name]) }
+    }
+    def paid = [
+        this_run_tasks: stats.succeededCount,
+        this_run_tasks_failed: stats.failedCount + stats.ignoredCount,
+        this_run_tasks_reused: stats.cachedCount,
+        this_run_cpu_hours: stats.succeedDuration.toMillis() / 3600000.0d,
+        this_run_cpu_hours_failed: stats.failedDuration.toMillis() / 3600000.0d,
+        this_run_cpu_hours_reused: stats.cachedDuration.toMillis() / 3600000.0d,
+    ]
+    return totals + processes + paid.collect { name, value -> valueEntity("usage-${name}", name, value) }
+}
+
+def actionEntity(told) {
+    def failed = (told.failed ?: []).collect { sample -> "Sample ${sample.id} failed in ${sample.step}: ${sample.reason}" }
+    return [
+        '@id': "#${workflow.runName}".toString(),
+        '@type': 'CreateAction',
+        name: "Run ${workflow.runName} of stlatent".toString(),
+        description: ([workflow.commandLine] + failed).join('\n'),
+        startTime: workflow.start.withNano(0).toString(),
+        endTime: (workflow.complete ?: java.time.OffsetDateTime.now()).withNano(0).toString(),
+        instrument: link('pipeline_info/main.nf'),
+        actionStatus: link("http://schema.org/${workflow.success ? 'Completed' : 'Failed'}ActionStatus"),
+        error: workflow.success ? null : (workflow.errorMessage ?: workflow.errorReport ?: 'not known'),
+    ]
+}
+
+def rootEntities(parts, action) {
+    def profiles = [
+        ['@id': 'https://w3id.org/ro/wfrun/process/0.5', '@type': 'CreativeWork', name: 'Process Run Crate', version: '0.5'],
+        ['@id': 'https://w3id.org/ro/wfrun/workflow/0.5', '@type': 'CreativeWork', name: 'Workflow Run Crate', version: '0.5'],
+        ['@id': 'https://w3id.org/workflowhub/workflow-ro-crate/1.0', '@type': 'CreativeWork', name: 'Workflow RO-Crate', version: '1.0'],
+    ]
+    def descriptor = [
+        '@id': 'ro-crate-metadata.json',
+        '@type': 'CreativeWork',
+        about: link('./'),
+        conformsTo: [link('https://w3id.org/ro/crate/1.1'), link('https://w3id.org/workflowhub/workflow-ro-crate/1.0')],
+    ]
+    def root = [
+        '@id': './',
+        '@type': 'Dataset',
+        name: action.name,
+        description: workflow.manifest.description,
+        datePublished: action.endTime,
+        license: 'The data and results belong to whoever ran the workflow.',
+        conformsTo: links(profiles),
+        hasPart: [link('pipeline_info/main.nf')] + links(parts.findAll { part -> !part.inFolder }),
+        mainEntity: link('pipeline_info/main.nf'),
+        mentions: link(action['@id']),
+    ]
+    return [descriptor, root] + profiles
+}
+
+def workflowEntities(values, software) {
+    def language = [
+        '@id': 'https://w3id.org/workflowhub/workflow-ro-crate#nextflow',
+        '@type': 'ComputerLanguage',
+        name: 'Nextflow',
+        identifier: link('https://www.nextflow.io/'),
+        url: link('https://www.nextflow.io/'),
+        version: workflow.nextflow.version.toString(),
+    ]
+    def main_file = [
+        '@id': 'pipeline_info/main.nf',
+        '@type': ['File', 'SoftwareSourceCode', 'ComputationalWorkflow'],
+        name: workflow.manifest.name,
+        description: workflow.manifest.description,
+        version: workflow.manifest.version,
+        license: link('https://spdx.org/licenses/MIT'),
+        programmingLanguage: link(language['@id']),
+        identifier: link('#code_fingerprint'),
+        softwareRequirements: links(software),
+        input: values.collect { value -> value.exampleOfWork },
+    ]
+    def formal = values.collect { value -> ['@id': value.exampleOfWork['@id'], '@type': 'FormalParameter', additionalType: 'Text', name: value.name] }
+    return [main_file, language] + formal
+}

@@ -1,0 +1,50 @@
+// Nextflow's table of tasks, which is written line by line while the pipeline runs. It is on this
+// machine also when the results are not, and under results/ where the settings do not see --outdir.
+def findTrace(options) {
+    def name = "pipeline_info/trace_${options.trace_report_suffix}.txt"
+    return [file("${options.outdir}/${name}"), file(name), file("results/${name}")].find { path -> path.exists() }
+}
+
+// The table's text once the tasks that made these files are in it: a task hands on its files shortly
+// before it is listed. Nothing when there is no table, or not within half a minute.
+def readTrace(trace, files) {
+    def tasks = files.collect { path -> taskHash(path) }.findAll { hash -> hash }
+    def complete = trace && (1..300).any { _number -> isListed(tasks, trace.text) || sleep(100) }
+    // A task that failed handed on nothing to wait for.
+    sleep(complete ? 300 : 0)
+    return complete ? trace.text : ''
+}
+
+def isListed(tasks, text) {
+    def listed = text.readLines().collectMany { line -> line.tokenize('\t').take(2) }.toSet()
+    return tasks.every { hash -> hash in listed }
+}
+
+// The name of a task in the table, from a path in its work folder.
+def taskHash(path) {
+    def below = (path.toUriString() - workflow.workDir.toUriString()).tokenize('/')
+    return below.size() > 2 && below[0].size() == 2 ? "${below[0]}/${below[1].take(6)}".toString() : null
+}
+
+// What the tasks cost, without what differs between a run and the same run resumed: that table is the
+// input of a task.
+def costTable(text) {
+    def columns = ['process', 'status', 'exit', 'attempt', 'cpus', '%cpu', 'memory', 'peak_rss', 'time', 'realtime', 'queue', 'container']
+    def uncounted = ['CHECK_PEERS', 'CHECK_DEVICE', 'COLLATE', 'MULTIQC']
+    def lines = text.readLines().collect { line -> line.split('\t', -1).toList() }
+    def rows = lines
+        .drop(1)
+        .findAll { cells -> cells.size() == lines[0].size() }
+        .collect { cells -> comparable([lines[0], cells].transpose().collectEntries()) }
+        .findAll { row -> !(row.process.tokenize(':').last() in uncounted) }
+        .collect { row -> columns.collect { name -> row[name] ?: '-' }.join('\t') }
+    return ([columns.join('\t')] + rows.sort()).join('\n') + '\n'
+}
+
+def comparable(row) {
+    return row + [
+        process: row.process ?: row.name.tokenize(' ')[0],
+        status: row.status == 'CACHED' ? 'COMPLETED' : row.status,
+        container: workflow.containerEngine ? row.container : '-',
+    ]
+}
