@@ -57,8 +57,15 @@ def main(
         split = json.loads(fold.read_text())
     with step("ALIGN", split["sample"], "sample", failure, split["fold"]):
         from stlatent.alignment.inputs import prepare
-        from stlatent.alignment.trainer import AlignmentSettings, align, place
+        from stlatent.alignment.trainer import (
+            BLOCK_SIZE,
+            Alignment,
+            AlignmentSettings,
+            align,
+            place,
+        )
         from stlatent.imputation.inner_folds import InnerFold, split_panel, store
+        from stlatent.smaller import with_smaller_batches
         from stlatent.vae import storage
 
         devices.make_deterministic(seed, threads)
@@ -74,15 +81,21 @@ def main(
             seed=seed,
             device=devices.resolve(device),
         )
-        aligned = align(inputs, settings)
-        inner = []
-        for hidden in split_panel(split["panel"], inner_folds, seed):
-            visible = [gene for gene in split["panel"] if gene not in set(hidden)]
-            unseen = [*split["hidden"], *hidden]
-            positions = place(
-                prepare(adata, saved.reference, visible, unseen, n_neighbors), settings
-            )
-            inner.append(InnerFold(hidden, positions.latent, positions.precision))
+
+        def run(batch_size: int) -> tuple[Alignment, list[InnerFold]]:
+            asked = settings.with_batch_size(batch_size)
+            aligned = align(inputs, asked)
+            inner = []
+            for hidden in split_panel(split["panel"], inner_folds, seed):
+                visible = [gene for gene in split["panel"] if gene not in set(hidden)]
+                unseen = [*split["hidden"], *hidden]
+                positions = place(
+                    prepare(adata, saved.reference, visible, unseen, n_neighbors), asked
+                )
+                inner.append(InnerFold(hidden, positions.latent, positions.precision))
+            return aligned, inner
+
+        (aligned, inner), sizes = with_smaller_batches(run, settings.batch_size, BLOCK_SIZE)
         seconds = time.perf_counter() - start
         result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
         result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
@@ -117,6 +130,7 @@ def main(
             "validation": {slot: state.validation for slot, state in states.items()},
             "imputation_space": space,
             "seconds": seconds,
+            "batch_sizes": sizes,
         }
         history.write_text(json.dumps(trained) + "\n")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -44,6 +45,7 @@ def main(
     adata = slots.read(reference, slots.INGESTED_REFERENCE)
     identifier = slots.facts(adata)["source"]
     with step("TRAIN_VAE", identifier, "reference", failure):
+        from stlatent.smaller import with_smaller_batches
         from stlatent.vae import registry, storage
         from stlatent.vae.interface import VAESettings
 
@@ -58,9 +60,17 @@ def main(
         )
         genes = Path(hvg).read_text().splitlines()
         start = time.perf_counter()
-        trained = registry.trainer(vae)(adata, genes, settings)
-        facts = {"id": identifier, "vae": vae, "seconds": time.perf_counter() - start}
-        storage.save(output, trained, adata, settings, facts)
+        train = registry.trainer(vae)
+        trained, sizes = with_smaller_batches(
+            lambda size: train(adata, genes, replace(settings, batch_size=size)), batch_size
+        )
+        facts = {
+            "id": identifier,
+            "vae": vae,
+            "seconds": time.perf_counter() - start,
+            "batch_sizes": sizes,
+        }
+        storage.save(output, trained, adata, replace(settings, batch_size=sizes[-1]), facts)
 
 
 if __name__ == "__main__":

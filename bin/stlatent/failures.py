@@ -32,13 +32,13 @@ PASSING = (
     errno.ENOTCONN,
     errno.EREMOTEIO,
 )
-MEMORY_TEXTS = (
-    "out of memory",
-    "can't allocate memory",
-    "unable to allocate",
+GPU_MEMORY_TEXTS = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
+MEMORY_TEXTS = (*GPU_MEMORY_TEXTS, "can't allocate memory", "unable to allocate")
 
 
 class DataError(Exception):
@@ -57,6 +57,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(text in str(error) for text in MEMORY_TEXTS)
+
+
+def is_gpu_memory(error: BaseException) -> bool:
+    """Whether the memory of a GPU, not of the host, ran out."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in GPU_MEMORY_TEXTS)
 
 
 def is_disk_full(error: BaseException) -> bool:

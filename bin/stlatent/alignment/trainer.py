@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -73,6 +73,11 @@ class AlignmentSettings:
     sinkhorn_weight: float = 10.0
     seed: int = 0
     device: str = "cpu"
+
+    def with_batch_size(self, batch_size: int) -> AlignmentSettings:
+        """Return settings with other batches, and as many that an epoch sees as much as before."""
+        max_batches = -(-self.max_batches * self.batch_size // batch_size)
+        return replace(self, batch_size=batch_size, max_batches=max_batches)
 
 
 @dataclass

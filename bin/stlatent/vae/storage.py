@@ -50,6 +50,7 @@ def save(
         "series": vae.history,
         "best_epoch": vae.best_epoch,
         "seconds": facts["seconds"],
+        "batch_sizes": facts.get("batch_sizes", [settings.batch_size]),
     }
     (folder / HISTORY).write_text(json.dumps(history) + "\n")
 
