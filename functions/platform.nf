@@ -80,7 +80,7 @@ def invisibleGpu(sight, engine) {
 def gpuCure(executor, engine) {
     def scheduler = [
         slurm: "  Does --gpu_queue name a partition whose nodes have GPUs (sinfo -o '%P %G'), and does `srun --gres=gpu:1 nvidia-smi` show one?",
-        awsbatch: '  Does --gpu_queue use a compute environment of GPU instances (g4dn, g5, g6, p3, ..) with the GPU-optimised AMI?',
+        awsbatch: '  Does --gpu_queue use a compute environment of GPU instances, such as g4dn, g5 or g6, with the GPU image of AWS?',
         'google-batch': '  Do --gpu_type and --gpu_machine_type fit each other (nvidia-tesla-t4 and n1-standard-4; nvidia-l4 and g2-standard-4)?',
     ][executor]
     def container = [
