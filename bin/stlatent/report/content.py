@@ -230,8 +230,8 @@ def badge(status: str) -> str:
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
-    """Return a plain table; cells are HTML already."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    """Return a plain table; cells are HTML already. Headings may break behind an underscore."""
+    head = "".join(f"<th>{escape(name).replace('_', '_<wbr>')}</th>" for name in header)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     thead = f"<thead><tr>{head}</tr></thead>" if header else ""
     return f'<table class="table table-sm stl-table {style}">{thead}<tbody>{body}</tbody></table>'

@@ -46,6 +46,11 @@ STYLE = """<style>
 .stl-table td, .stl-table th { padding-right: 1.5rem; vertical-align: top; }
 .stl-columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
 .stl-candidates td { white-space: nowrap; }
+.stl-candidates td, .stl-candidates th { padding-right: .8rem; }
+.stl-files { font-size: .85rem; }
+.stl-files code { overflow-wrap: anywhere; }
+.stl-code { border: 1px solid var(--bs-border-color); border-radius: .4rem; padding: .8rem 1rem;
+  max-width: 62rem; overflow-x: auto; }
 .stl-candidates small { white-space: normal; display: inline-block; max-width: 11rem;
   line-height: 1.2; color: var(--bs-secondary-color); }
 .mqc_table_make_scatter, .mqc-table-to-violin { display: none !important; }

@@ -229,8 +229,16 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
                 "xsuffix": " %",
                 "ysuffix": " %",
                 "tt_decimals": 1,
-                **series_style([*data, NOMINAL]),
-                "dash_styles": {NOMINAL: "dash"},
+                **series_style(list(data)),
+                # Good intervals lie on the dashed line: their points tell them from it.
+                "style": "lines+markers",
+                "extra_series": {
+                    "name": NOMINAL,
+                    "pairs": [[level, level] for level in levels],
+                    "color": "#222222",
+                    "dash": "dash",
+                    "width": 2,
+                },
             }
         }
         text = (
@@ -239,11 +247,8 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
             "calibration; the dashed line is what is promised. Below it intervals promise too much. "
             "How to get them: <code>docs/trust.md</code>."
         )
-        shown = {**data, NOMINAL: [[level, level] for level in levels]}
         name = "Do the intervals hold?"
-        fragments.append(
-            Fragment(TRUST, "trust_intervals", name, text, "linegraph", shown, options)
-        )
+        fragments.append(Fragment(TRUST, "trust_intervals", name, text, "linegraph", data, options))
     if absent:
         rows = [(f"<b>{escape(sample)}</b>", escape(reason)) for sample, reason in absent]
         listed = html_table(("Sample", "Why"), rows, "stl-narrow")
