@@ -127,9 +127,15 @@ def softwareEntities(versions) {
         .readLines()
         .collect { line -> line =~ /^  ([\w.-]+): '(.*)'$/ }
         .findAll { found -> found.find() && found.group(1) != 'stlatent' }
-        .collect { found -> ['@id': "#software-${found.group(1)}".toString(), '@type': 'SoftwareApplication', name: found.group(1), softwareVersion: found.group(2)] }
+        .collect { found -> softwareEntity(found.group(1), found.group(2)) }
         .unique()
         .sort { entity -> entity['@id'] }
+}
+
+def softwareEntity(name, version) {
+    def sites = [python: "https://www.python.org/downloads/release/python-${version.replace('.', '')}/", nextflow: "https://github.com/nextflow-io/nextflow/releases/tag/v${version}"]
+    def site = (sites[name] ?: "https://pypi.org/project/${name}/${version}/").toString()
+    return ['@id': site, '@type': 'SoftwareApplication', name: name, url: site, softwareVersion: version]
 }
 
 def imageEntity(image) {
@@ -171,6 +177,10 @@ def usageEntities(costs) {
     return totals + processes + paid.collect { name, value -> valueEntity("usage-${name}", name, value) }
 }
 
+def moment(time) {
+    return time.format(java.time.format.DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ssxxx"))
+}
+
 def actionEntity(told) {
     def failed = (told.failed ?: []).collect { sample -> "Sample ${sample.id} failed in ${sample.step}: ${sample.reason}" }
     return [
@@ -178,10 +188,10 @@ def actionEntity(told) {
         '@type': 'CreateAction',
         name: "Run ${workflow.runName} of stlatent".toString(),
         description: ([workflow.commandLine] + failed).join('\n'),
-        startTime: workflow.start.withNano(0).toString(),
-        endTime: (workflow.complete ?: java.time.OffsetDateTime.now()).withNano(0).toString(),
+        startTime: moment(workflow.start),
+        endTime: moment(workflow.complete ?: java.time.OffsetDateTime.now()),
         instrument: link('pipeline_info/main.nf'),
-        actionStatus: link("http://schema.org/${workflow.success ? 'Completed' : 'Failed'}ActionStatus"),
+        actionStatus: "http://schema.org/${workflow.success ? 'Completed' : 'Failed'}ActionStatus".toString(),
         error: workflow.success ? null : (workflow.errorMessage ?: workflow.errorReport ?: 'not known'),
     ]
 }
@@ -228,6 +238,7 @@ def workflowEntities(values, software) {
         name: workflow.manifest.name,
         description: workflow.manifest.description,
         version: workflow.manifest.version,
+        encodingFormat: 'text/plain',
         license: link('https://spdx.org/licenses/MIT'),
         programmingLanguage: link(language['@id']),
         identifier: link('#code_fingerprint'),
