@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from click.testing import CliRunner
 
 import align
 import impute
-from stlatent import slots
+from stlatent import graph, slots
+from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
 from stlatent.imputation.candidates import CANDIDATES
 from stlatent.simulate import Settings, simulate
@@ -181,3 +183,22 @@ def test_a_gene_of_the_panel_is_described_as_if_it_had_not_been_measured(case: C
     assert known
     # Predicted from themselves they would correlate by more than 0.8.
     assert complete.var.loc[known, "panel_predictability"].median() < 0.7
+
+
+def test_an_alignment_that_outgrows_the_gpu_is_the_one_of_smaller_batches(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = trainer.Trainer.step
+
+    def limited(self: trainer.Trainer, batch: graph.Batch, matched: bool) -> dict[str, float]:
+        if self.settings.batch_size > 128 and matched:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return step(self, batch, matched)
+
+    monkeypatch.setattr(trainer.Trainer, "step", limited)
+    shrunk = anndata.read_h5ad(case.align("1")).obsm[slots.X_ALIGNED]
+    assert json.loads((case.folder / "h").read_text())["batch_sizes"] == [1024, 512, 256, 128]
+    asked = functools.partial(trainer.AlignmentSettings, batch_size=128, max_batches=32)
+    monkeypatch.setattr(trainer, "AlignmentSettings", asked)
+    np.testing.assert_array_equal(anndata.read_h5ad(case.align("1")).obsm[slots.X_ALIGNED], shrunk)
+    assert json.loads((case.folder / "h").read_text())["batch_sizes"] == [128]

@@ -7,7 +7,9 @@ import anndata
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+import train_vae
 from stlatent import slots
 from stlatent.failures import DataError
 from stlatent.simulate import Settings, simulate
@@ -121,3 +123,31 @@ def test_training_ends_when_it_gains_too_little(
     settings = VAESettings(n_latent=5, max_epochs=60, kl_warmup_epochs=3, batch_size=64)
     trained = registry.trainer("scvi")(reference, genes, settings)
     assert len(trained.history["train_loss"]) == 3 + 1 + scvi_model.PATIENCE
+
+
+def test_a_training_that_outgrows_the_gpu_starts_anew_with_smaller_batches(
+    reference: anndata.AnnData,
+    genes: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = registry.trainer("scvi")
+
+    def limited(adata: anndata.AnnData, asked: list[str], settings: VAESettings) -> TrainedVAE:
+        if settings.batch_size > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(adata, asked, settings)
+
+    monkeypatch.setattr(registry, "trainer", lambda _name: limited)
+    reference.write_h5ad(tmp_path / "r.h5ad")
+    (tmp_path / "hvg.txt").write_text("\n".join(genes))
+    arguments = ["--reference", tmp_path / "r.h5ad", "--hvg", tmp_path / "hvg.txt"]
+    arguments += ["--n-latent", 5, "--max-epochs", 6, "--kl-warmup-epochs", 3]
+    arguments += ["--batch-size", 256, "--output", tmp_path / "vae", "--failure", tmp_path / "f"]
+    result = CliRunner().invoke(train_vae.main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    history = json.loads((tmp_path / "vae" / "history.json").read_text())
+    assert history["batch_sizes"] == [256, 128, 64]
+    assert json.loads((tmp_path / "vae" / "vae.json").read_text())["settings"]["batch_size"] == 64
+    saved = storage.load(tmp_path / "vae").reference.obsm[slots.X_VAE]
+    np.testing.assert_array_equal(saved, real(reference, genes, SETTINGS).latent)
