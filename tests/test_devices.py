@@ -40,23 +40,51 @@ def test_a_gpu_is_named_with_its_memory_driver_and_cuda(node, monkeypatch):
     node("12.8", True, "echo 550.90.07; echo 550.90.07")
     properties = SimpleNamespace(name="NVIDIA L4", total_memory=int(22.5 * 2**30))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _index: properties)
-    monkeypatch.setattr(torch, "zeros", lambda *_size, device: None)
+    monkeypatch.setattr(torch, "ones", lambda *_size, device: torch.zeros(1))
     sight = devices.look()
     assert sight == devices.Sight("NVIDIA L4, 22.5 GiB, driver 550.90.07, CUDA 12.8", "")
     # Two looks at one node say the same: the report of a resumed run stays as it was.
     assert devices.look() == sight
 
 
-def test_a_gpu_that_refuses_work_is_none(node, monkeypatch):
+@pytest.fixture
+def refuse(node, monkeypatch):
+    """Have a GPU that answers with an error."""
+
+    def put(text: str) -> None:
+        def ones(*_size: int, device: str) -> None:
+            raise RuntimeError(text)
+
+        node("12.8", True)
+        monkeypatch.setattr(torch, "ones", ones)
+
+    return put
+
+
+def test_a_gpu_that_refuses_work_is_none(refuse, capsys):
+    refuse("CUDA error: no kernel image is available for execution on the device\nCompile with ..")
+    reason = "CUDA error: no kernel image is available for execution on the device"
+    assert devices.look() == devices.Sight(None, f"torch sees a GPU and cannot use it: {reason}")
+    assert devices.resolve("gpu") == devices.resolve("auto") == "cpu"
+    assert capsys.readouterr().out.count(f"torch cannot use the GPU: {reason}. Running on") == 2
+
+
+def test_a_gpu_without_free_memory_is_waited_for(refuse):
+    refuse("CUDA error: out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        devices.resolve("gpu")
+    assert devices.look().gpu is None
+
+
+def test_a_task_takes_a_gpu_unless_told_otherwise(node, monkeypatch, capsys):
     node("12.8", True)
-
-    def refuse(*_size: int, device: str) -> None:
-        raise RuntimeError("CUDA error: all CUDA-capable devices are busy\nCompile with ..")
-
-    monkeypatch.setattr(torch, "zeros", refuse)
-    assert devices.look() == devices.Sight(
-        None, "torch sees a GPU and cannot use it: CUDA error: all CUDA-capable devices are busy"
-    )
+    monkeypatch.setattr(torch, "ones", lambda *_size, device: torch.zeros(1))
+    assert [devices.resolve(x) for x in ("auto", "gpu", "cpu")] == ["cuda", "cuda", "cpu"]
+    node("12.8", False)
+    assert [devices.resolve(x) for x in ("auto", "cpu")] == ["cpu", "cpu"]
+    assert capsys.readouterr().out == ""
+    assert devices.resolve("gpu") == "cpu"
+    assert "torch sees none: running on the CPU" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

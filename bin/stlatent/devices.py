@@ -8,6 +8,8 @@ import subprocess
 import warnings
 from typing import Literal, NamedTuple
 
+from stlatent.failures import is_out_of_memory
+
 Device = Literal["auto", "cpu", "gpu"]
 
 
@@ -30,10 +32,30 @@ def resolve(device: Device) -> str:
     if device == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        return "cuda"
-    if device == "gpu":
+        refusal = _refusal()
+        if not refusal:
+            return "cuda"
+        print(f"torch cannot use the GPU: {refusal}. Running on the CPU.", flush=True)
+    elif device == "gpu":
         print("A GPU was asked for but torch sees none: running on the CPU.", flush=True)
     return "cpu"
+
+
+def _refusal() -> str:
+    """Return why a GPU that is listed does no work; empty when it does.
+
+    It may be too old for this torch, or be another process's alone. One without free memory may
+    have some later: its error is passed on, for the task to be tried again.
+    """
+    import torch
+
+    try:
+        torch.ones(1, device="cuda").sum().item()
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return first_line(str(error))
+    return ""
 
 
 def make_deterministic(seed: int, threads: int) -> None:
@@ -66,10 +88,11 @@ def look() -> Sight:
     if not visible:
         return Sight(None, _why_none(torch.__version__, torch.version.cuda, told))
     try:
-        # Devices that are listed may still refuse work: a busy one, or one in exclusive mode.
-        torch.zeros(1, device="cuda")
+        refusal = _refusal()
     except RuntimeError as error:
-        return Sight(None, f"torch sees a GPU and cannot use it: {first_line(str(error))}")
+        refusal = first_line(str(error))
+    if refusal:
+        return Sight(None, f"torch sees a GPU and cannot use it: {refusal}")
     properties = torch.cuda.get_device_properties(0)
     found = [
         properties.name,
