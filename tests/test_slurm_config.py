@@ -118,6 +118,13 @@ def test_a_limit_on_submitted_jobs_and_a_silent_controller_are_waited_for(probe,
     assert "QOSMaxSubmitJobPerUserLimit" in output
 
 
+def test_a_job_that_is_refused_for_good_ends_the_run_with_the_reason(probe, nextflow, tmp_path):
+    (tmp_path / "refusals").write_text("sbatch: error: invalid partition specified: nope\n")
+    run = nextflow("run", ".", folder=tmp_path)
+    assert run.returncode != 0
+    assert "sbatch: error: invalid partition specified: nope" in run.stdout, run.stdout
+
+
 def test_text_that_could_leave_its_line_ends_the_run(run_pipeline, tmp_path):
     bad = {
         "account": "lab\nrm -rf ~",
