@@ -11,6 +11,17 @@ import pandas as pd
 
 Json = dict[str, Any]
 
+# Columns and spelling are those of a real run.
+TASKS = """\
+process	status	exit	attempt	cpus	%cpu	memory	peak_rss	time	realtime	queue	container
+STLATENT:ALIGN	COMPLETED	0	1	1	98.4%	3 GB	1.2 GB	12h	1m 30s	gpu	stlatent:0.1.0-gpu
+STLATENT:ALIGN	COMPLETED	0	2	1	97.0%	5 GB	3.3 GB	1d	4m	gpu	stlatent:0.1.0-gpu
+STLATENT:ALIGN	FAILED	137	1	1	-	3 GB	-	12h	2m	gpu	stlatent:0.1.0-gpu
+STLATENT:DESCRIBE_INPUT	COMPLETED	0	1	1	50.0%	2 GB	0	4h	451ms	-	stlatent:0.1.0-cpu
+STLATENT:SCORE	COMPLETED	0	1	2	100.0%	2 GB	812.5 MB	4h	1h 30m	-	stlatent:0.1.0-cpu
+"""
+SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
 SKILL = {"stlatent": 0.42, "ridge": 0.36, "kernel_ridge": 0.38, "knn": 0.29, "null": 0.0}
 LABELLED = ("embryo_1", "embryo_2")
 REASON = "no gene of the tissue is in reference atlas_b: are the names Ensembl ids in one of them?"
@@ -21,15 +32,22 @@ def write_run(
 ) -> list[Path]:
     """Write the files of a run with ``samples`` finished samples and return their paths.
 
-    ``input.json`` and ``params.json`` are among them.
+    ``input.json``, ``params.json`` and ``tasks.tsv`` are among them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     names = [f"embryo_{place + 1}" for place in range(samples)]
-    listed = [{"sample": name, "reference": "atlas_a"} for name in names]
+    listed = [
+        {"sample": name, "reference": "atlas_a", "spatial_source": f"spatial_{place + 2}",
+         "reference_source": "reference_2"}
+        for place, name in enumerate(names)
+    ]  # fmt: skip
     listed += [{"sample": "liver_bad", "reference": "atlas_b"}] if failed else []
     _json(folder / "input.json", {"valid": True, "samples": listed, "failures": [], "problems": []})
     _json(folder / "params.json", settings())
+    (folder / "tasks.tsv").write_text(TASKS)
+    _json(folder / "reference_2.checksums.json", checksums("reference_2", "atlas.h5ad"))
+    _json(folder / "spatial_2.checksums.json", checksums("spatial_2", "matrix.mtx", "genes.tsv"))
     _json(folder / "atlas_a.qc.json", quality("atlas_a", "reference", 9000, rng))
     _json(folder / "atlas_a.vae_history.json", vae_history("atlas_a", rng))
     for place, name in enumerate(names):
@@ -72,8 +90,25 @@ def settings() -> Json:
                        "alignment": "adversarial", "seed": 0, "max_epochs": 400, "email": None},
         "run": {"name": "nostalgic_turing", "pipeline_version": "0.1.0",
                 "nextflow_version": "25.04.4", "code_fingerprint": "3f9a1c0d2b7e",
-                "profile": "standard"},
+                "profile": "standard", "revision": None, "container_engine": "docker"},
+        "accelerators": {"ALIGN": 1},
+        "sources": [
+            {"id": "reference_2", "kind": "reference", "path": "/data/atlas.h5ad", "coordinates": None},
+            {"id": "spatial_2", "kind": "spatial", "path": "s3://bucket/embryo 1", "coordinates": None},
+        ],
+        "images": [
+            {"name": "stlatent:0.1.0-cpu", "processes": ["SCORE"], "digest": f"sha256:{SHA}",
+             "basis": "the registry"},
+            {"name": "stlatent:0.1.0-gpu", "processes": ["ALIGN"], "digest": None,
+             "basis": "named by tag, not by digest"},
+        ],
     }  # fmt: skip
+
+
+def checksums(identifier: str, *names: str) -> Json:
+    """Return sizes and checksums of the files of one input."""
+    files = [{"name": name, "bytes": 3_500_000, "sha256": SHA} for name in names]
+    return {"id": identifier, "kind": identifier.split("_")[0], "data": files, "coordinates": []}
 
 
 def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> Json:

@@ -31,8 +31,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def read(paths: list[Path]) -> Run:
     by_name = {path.name: path for path in paths}
-    rest = [path for path in paths if path.name not in ("input.json", "params.json")]
-    return load(rest, by_name.get("input.json"), by_name.get("params.json"))
+    apart = ("input.json", "params.json", "tasks.tsv")
+    rest = [path for path in paths if path.name not in apart]
+    return load(rest, *(by_name.get(name) for name in apart))
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def read_tasks(path: Path) -> pd.DataFrame:
     tasks = pd.DataFrame({name: table.get(name, empty) for name in _TEXT})
     for name, (column, convert) in numbers.items():
         tasks[name] = table.get(column, empty).map(convert).astype(float)
-    tasks["process"] = tasks["process"].str.rpartition(":")[2]
+    tasks["process"] = tasks["process"].map(lambda name: name.rpartition(":")[2])
     # A task that ends before the first measurement has a peak of nothing.
     tasks["peak"] = tasks["peak"].where(tasks["peak"] > 0)
     return tasks
