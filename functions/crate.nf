@@ -71,13 +71,15 @@ def encoded(path) {
 }
 
 def fileEntity(id, name, sum, more) {
-    return ['@id': id, '@type': 'File', name: name, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
+    def formats = [html: 'text/html', json: 'application/json', csv: 'text/csv', tsv: 'text/tab-separated-values', txt: 'text/plain', png: 'image/png', h5: 'application/x-hdf5', h5ad: 'application/x-hdf5', gz: 'application/gzip']
+    def format = formats[name.tokenize('.').last()] ?: 'application/octet-stream'
+    return ['@id': id, '@type': 'File', name: name, encodingFormat: format, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
 }
 
 def sheetEntity(path) {
     def sheet = file(path)
     def sum = java.security.MessageDigest.getInstance('SHA-256').digest(sheet.bytes).encodeHex().toString()
-    return fileEntity(uri(path), sheet.name, [bytes: sheet.size(), sha256: sum], [encodingFormat: 'text/csv', description: 'Samplesheet'])
+    return fileEntity(uri(path), sheet.name, [bytes: sheet.size(), sha256: sum], [description: 'Samplesheet'])
 }
 
 // A file, or a folder with its files; and the coordinates.
@@ -108,9 +110,7 @@ def filesBelow(folder) {
 }
 
 def resultEntity(outdir, path) {
-    def formats = [html: 'text/html', json: 'application/json', csv: 'text/csv', txt: 'text/plain', png: 'image/png', h5ad: 'application/x-hdf5']
-    def format = formats[path.extension]
-    return fileEntity(encoded(outdir.relativize(path).toString()), path.name, [bytes: path.size()], format ? [encodingFormat: format] : [:])
+    return fileEntity(encoded(outdir.relativize(path).toString()), path.name, [bytes: path.size()], [:])
 }
 
 def traceEntity(outdir, trace, action) {
