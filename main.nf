@@ -394,10 +394,12 @@ workflow STLATENT {
     MULTIQC.out.report
         .combine(COLLATE.out.headline)
         .map { report, headline -> requireFinished(readJson(headline), file(options.outdir).resolve("multiqc/${report.name}")) }
+    // Emitted by its name alone: with an assignment there the strict parser of Nextflow 25.04 finds no output.
+    provenance = COLLATE.out.provenance
 
     emit:
-    provenance = COLLATE.out.provenance
-    versions = versions
+    provenance
+    versions
 }
 
 def samplesheet(name) {
