@@ -53,7 +53,7 @@ def input_files(run: Run) -> list[Fragment]:
     rows = [
         (used, escape(name), escape(readable(file["bytes"])), digest(file["sha256"]))
         for source in inputs(run)
-        for used in [escape(", ".join(source["used_by"]) or "no sample")]
+        for used in [escape(", ".join(source["used_by"]) or "none that ran")]
         for name, file in listed(source)
     ]
     if not rows:

@@ -182,7 +182,7 @@ def requests(found: Sequence[Cost]) -> list[Fragment]:
     if not known:
         return []
     blocks = "\n".join(block(one) for one in sorted(known, key=lambda one: one.process))
-    code = f'<pre class="stl-code">process {{\n{escape(blocks)}\n}}</pre>'
+    code = f'<pre class="stl-code stl-scroll">process {{\n{escape(blocks)}\n}}</pre>'
     rest = sorted(one.process for one in found if one not in known)
     left = f"<p>Too short to be measured: {escape(', '.join(rest))}.</p>" if rest else ""
     return [text_section(RESOURCES, "resources_requests", "What to ask for", RULE + code + left)]
