@@ -30,10 +30,11 @@ def inspected(image) {
         return null
     }
     def known = outputOf([engine, 'image', 'inspect', '--format', '{{.Id}} {{.RepoDigests}}', image])
-    def digest = known =~ /@(sha256:[0-9a-f]{64})/
+    def digest = known =~ /([^\s\[]+)@(sha256:[0-9a-f]{64})/
     def id = known =~ /^(?:sha256:)?([0-9a-f]{64})/
     if (digest.find()) {
-        return [digest: digest.group(1), basis: "the registry, as ${engine} on the head node knows it".toString()]
+        def isLocal = digest.group(1).startsWith('localhost/')
+        return [digest: digest.group(2), basis: "${engine} on the head node${isLocal ? ', where it was built; it is in no registry' : ', from the registry'}".toString()]
     }
     return id.find() ? [digest: "sha256:${id.group(1)}".toString(), basis: "the image ID of ${engine} on the head node; it is in no registry".toString()] : null
 }

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from crate import action, read_crate
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo"
 SCRIPTS = ("main.nf", "functions", "modules", "conf", "nextflow.config")
@@ -67,19 +69,23 @@ def files(folder: Path) -> set[str]:
     return {str(path) for path in found if path.parts[0] != "pipeline_info"}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Copy the pipeline into a folder whose name needs quotes."""
-    copy = tmp_path / "a user's project"
+def copy_project(folder: Path) -> Path:
+    """Copy the pipeline, so that a test may change it."""
     for name in (*SCRIPTS, "bin", "assets", "nextflow_schema.json"):
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
         if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=ignore)
+            shutil.copytree(source, folder / name, ignore=ignore)
         else:
-            copy.mkdir(exist_ok=True)
-            shutil.copy(source, copy / name)
-    return copy
+            folder.mkdir(exist_ok=True)
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Copy the pipeline into a folder whose name needs quotes."""
+    return copy_project(tmp_path / "a user's project")
 
 
 def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
@@ -93,6 +99,8 @@ def test_stub_run_and_code_change(run_pipeline, project, tmp_path):
         re.findall(r"^  ([\w-]+):", versions.read_text(), re.M)
     )
 
+    # What counts is the content of the package, not when it was written.
+    (project / "bin" / "stlatent" / "slots.py").touch()
     again = run_pipeline(*arguments, "-resume", folder=tmp_path, project=project)
     assert again.returncode == 0, again.stdout
     assert {task["status"] for task in tasks(tmp_path)} == {"CACHED"}
@@ -279,6 +287,7 @@ def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
         "evaluation/headline.json",
         "evaluation/scores.csv",
         "multiqc/multiqc_report.html",
+        "ro-crate-metadata.json",
         f"{reference}/reference.hvg.txt",
         f"{reference}/reference.qc.json",
         f"{reference}/reference.vae/vae.pt",
@@ -289,6 +298,13 @@ def test_real_run_with_a_broken_sample(run_pipeline, tmp_path):
         "samples/good/good.qc.json",
     }
     assert not [path for path in found if "bad" in path]
+    told = read_crate(tmp_path / "results")
+    assert action(told)["actionStatus"].endswith("CompletedActionStatus")
+    assert {entity["name"] for entity in told.values() if entity.get("sha256")} == {
+        "sheet.csv", "reference.h5ad", "sample_a.h5ad", "broken.h5ad",
+    }  # fmt: skip
+    assert {"@id": "samples/good/good.imputed.h5ad"} in action(told)["result"]
+    assert told["#usage-cpu_hours"]["value"] > 0 and told["#usage-tasks"]["value"] > 20
 
     again = run_pipeline("--input", sheet, *QUICK, "-resume", folder=tmp_path)
     assert again.returncode == 0, again.stdout
@@ -313,6 +329,7 @@ def test_problems_of_the_sheet_end_the_run_before_any_work(run_pipeline, tmp_pat
     assert "line 3, column spatial" in run.stdout
     assert "Error executing process" not in run.stdout
     assert "INGEST" not in {process(task) for task in tasks(tmp_path)}
+    assert action(read_crate(tmp_path / "results"))["error"].startswith("2 problems in sheet.csv")
 
 
 def test_a_sheet_without_its_columns(run_pipeline, tmp_path):
