@@ -9,8 +9,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 engine=${1:?which engine: docker or podman}
-nextflow=$PWD/.nextflow-runtime/nextflow
-results=$PWD/results/test-containers
+project=$PWD
+nextflow=$project/.nextflow-runtime/nextflow
+results=$project/results/test-containers
 logs=$results/logs
 image=stlatent:$(sed -n "/^manifest {/,/^}/s/^ *version = '\(.*\)'/\1/p" nextflow.config)-cpu
 mkdir -p "$logs"
@@ -104,12 +105,13 @@ print(\"Python\", sys.version.split()[0], \"torch\", torch.__version__)
         multiqc --version' || fail "$image lacks something, or needs a home"
 }
 
+# Each run has a launch folder of its own, with its work and its history.
 run_demo() {
-    local name=$1
+    local name=$1 launch=$results/$1.launch
     shift
+    mkdir -p "$launch"
     say "Running the demo: $name"
-    NXF_ANSI_LOG=false "$nextflow" -log "$logs/nextflow-$name.log" run . "$@" --use_gpu false \
-        --outdir "$results/$name" | tee "$logs/$name.out"
+    (cd "$launch" && NXF_ANSI_LOG=false "$nextflow" run "$project" "$@" --use_gpu false --outdir "$results/$name")
 }
 
 make --no-print-directory setup
@@ -124,14 +126,16 @@ ENGINE=$engine KINDS=cpu scripts/build_images.sh >"$logs/build-$engine.log" 2>&1
 say "Built in $SECONDS s: $("$engine" images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep -F "${image}")"
 check_image
 
-[ -f "$results/plain/evaluation/headline.json" ] || run_demo plain -profile test
-rm -rf "${results:?}/$engine"
+resume=
+[ ! -f "$results/plain.launch/.nextflow/history" ] || resume=-resume
+run_demo plain -profile test ${resume:+"$resume"}
+rm -rf "${results:?}/$engine" "$results/$engine.launch"
 SECONDS=0
 run_demo "$engine" -profile "test,$engine"
 say "Ran in $SECONDS s"
 
 # Every task in a container, and every file the property of who started the run.
-folders=$("$nextflow" log last -f workdir)
+folders=$(cd "$results/$engine.launch" && "$nextflow" log last -f workdir)
 for folder in $folders; do
     grep -q "$engine.* run -i" "$folder/.command.run" || fail "A task did not run in a container: $folder"
 done
@@ -139,5 +143,5 @@ strangers=$(find "$results/$engine" $folders ! -user "$(id -u)" | head -n 3)
 [ -z "$strangers" ] || fail "These belong to another user: $strangers"
 say "$(wc -w <<<"$folders") tasks ran in containers; all files belong to $(id -un)"
 
-"$PWD/.venv/bin/python" scripts/compare_results.py "$results/plain" "$results/$engine"
+"$project/.venv/bin/python" scripts/compare_results.py "$results/plain" "$results/$engine"
 say "The demo gives the same with $engine as without"
