@@ -27,13 +27,15 @@ NOT_COMPARED = {"seconds"}  # a method's running time
 class Difference:
     """The largest difference of one quantity, and where it is."""
 
+    file: str
     what: str
     size: float
     where: str
 
     def line(self) -> str:
         """Give it as a line of text."""
-        return f"{self.size:10.3g}  {self.what}" + (f"  ({self.where})" if self.size > 0 else "")
+        where = f": {self.what} ({self.where})" if self.size > 0 else ""
+        return f"{self.size:10.3g}  {self.file}{where}"
 
 
 def largest(expected: np.ndarray, other: np.ndarray) -> tuple[float, int]:
@@ -53,7 +55,7 @@ def compare_tables(name: str, expected: pd.DataFrame, other: pd.DataFrame) -> li
     key = [column for column in key if column in expected]
     expected, other = expected.set_index(key).sort_index(), other.set_index(key).sort_index()
     if not expected.index.equals(other.index) or set(expected) != set(other):
-        return [Difference(name, np.inf, "other rows or columns")]
+        return [Difference(name, "table", np.inf, "other rows or columns")]
     found = []
     for column in [name for name in expected if name not in NOT_COMPARED]:
         a, b = expected[column], other[column]
@@ -62,7 +64,7 @@ def compare_tables(name: str, expected: pd.DataFrame, other: pd.DataFrame) -> li
         else:
             differ = (a.astype(str) != b.astype(str)).to_numpy()
             size, position = float(differ.mean()), int(differ.argmax())
-        found.append(Difference(f"{name}: {column}", size, str(expected.index[position])))
+        found.append(Difference(name, str(column), size, str(expected.index[position])))
     return found
 
 
@@ -71,12 +73,12 @@ def compare_matrices(name: str, expected: anndata.AnnData, other: anndata.AnnDat
     if not (
         expected.obs_names.equals(other.obs_names) and expected.var_names.equals(other.var_names)
     ):
-        return Difference(name, np.inf, "other locations or genes")
+        return Difference(name, "matrix", np.inf, "other locations or genes")
     a, b = np.asarray(expected.X, float), np.asarray(other.X, float)
     deviation = np.maximum(a.std(axis=0), 1e-6)
     size, position = largest(a / deviation, b / deviation)
     gene = expected.var_names[position % a.shape[1]]
-    return Difference(f"{name}: imputed expression, in standard deviations", size, f"gene {gene}")
+    return Difference(name, "imputed expression in standard deviations", size, f"gene {gene}")
 
 
 def compared_files(folder: Path) -> list[str]:
@@ -95,7 +97,7 @@ def compare(expected: Path, other: Path) -> list[Difference]:
     if not names or not (expected / HEADLINE).exists():
         raise SystemExit(f"{expected} holds no finished run")
     missing = set(names) ^ set(compared_files(other))
-    found = [Difference(name, np.inf, "in one run only") for name in sorted(missing)]
+    found = [Difference(name, "file", np.inf, "in one run only") for name in sorted(missing)]
     for name in sorted(set(names) - missing):
         if name.endswith(".h5ad"):
             pair = [anndata.read_h5ad(folder / name) for folder in (expected, other)]
@@ -113,7 +115,7 @@ def compare(expected: Path, other: Path) -> list[Difference]:
         for folder in (expected, other)
     ]
     size = 0.0 if ends[0] == ends[1] else np.inf
-    return [*found, Difference(f"{HEADLINE}: samples finished and failed", size, "not the same")]
+    return [*found, Difference(HEADLINE, "samples finished and failed", size, "not the same")]
 
 
 def main() -> None:
@@ -124,7 +126,9 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=0.001)
     arguments = parser.parse_args()
     found = compare(arguments.expected, arguments.other)
-    print("Largest differences:", *(item.line() for item in found), sep="\n")
+    print("Largest difference in each file:")
+    for name in dict.fromkeys(item.file for item in found):
+        print(max((item for item in found if item.file == name), key=lambda item: item.size).line())
     worst = max(found, key=lambda item: item.size)
     if worst.size > arguments.tolerance:
         print(
