@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from stlatent import input_check
-from stlatent.failures import exit_codes
+from stlatent.failures import exit_codes, reading
 from stlatent.samplesheet import Problem, format_problems
 
 
@@ -26,9 +26,9 @@ def main(
     rows: Path, sources: Path, unread: bool, output_dir: Path, descriptions: tuple[Path, ...]
 ) -> None:
     """Gather all problems; write what to run, and what to keep of each input."""
-    parsed = json.loads(rows.read_text())
+    parsed = _read(rows)
     used = json.loads(sources.read_text())
-    described = [json.loads(path.read_text()) for path in descriptions]
+    described = [_read(path) for path in descriptions]
     inputs = input_check.Inputs(
         parsed["rows"],
         {description["id"]: description for description in described},
@@ -39,6 +39,11 @@ def main(
     problems += input_check.absent(inputs) if unread else input_check.check(inputs)
     problems.sort(key=lambda problem: problem.line)
     _write(output_dir, inputs, problems, parsed["sheet"])
+
+
+def _read(path: Path) -> Any:
+    with reading(path):
+        return json.loads(path.read_text())
 
 
 def _write(folder: Path, inputs: input_check.Inputs, problems: list[Problem], sheet: str) -> None:

@@ -41,7 +41,8 @@ def main(
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
         # The package's own reader of this folder needs torch, which takes seconds to import.
         reference = slots.read(vae / "reference.h5ad", slots.LATENT_REFERENCE)
-        hvg = json.loads((vae / "vae.json").read_text())["genes"]
+        with failures.reading(vae / "vae.json"):
+            hvg = json.loads((vae / "vae.json").read_text())["genes"]
         result = {
             "sample": fold.sample,
             "arm": str(slots.facts(aligned).get("arm", "default")),

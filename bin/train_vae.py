@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from stlatent import devices, slots
-from stlatent.failures import exit_codes, step
+from stlatent.failures import exit_codes, reading, step
 
 
 @click.command()
@@ -58,7 +58,8 @@ def main(
             seed=seed,
             device=devices.resolve(device),
         )
-        genes = Path(hvg).read_text().splitlines()
+        with reading(hvg):
+            genes = Path(hvg).read_text().splitlines()
         start = time.perf_counter()
         train = registry.trainer(vae)
         trained, sizes = with_smaller_batches(

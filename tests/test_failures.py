@@ -18,7 +18,14 @@ import pytest
 import torch
 
 from stlatent import failures, readers, slots
-from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT, OUT_OF_MEMORY_EXIT, DataError
+from stlatent.failures import (
+    DAMAGED_EXIT,
+    DISK_FULL_EXIT,
+    FILE_SYSTEM_EXIT,
+    GPU_MEMORY_EXIT,
+    OUT_OF_MEMORY_EXIT,
+    DataError,
+)
 from stlatent.imputation.problem import read_fold
 from stlatent.report import lost
 from stlatent.smaller import with_smaller_batches
@@ -67,16 +74,22 @@ def test_real_errors_of_memory_exit_with_the_status_that_is_retried(allocate, tm
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
-def test_memory_of_a_gpu_and_of_the_system(error, tmp_path):
+def test_memory_of_a_gpu_has_a_status_of_its_own(error, tmp_path):
+    assert status_of(error, tmp_path) == (GPU_MEMORY_EXIT, None)
+
+
+def test_memory_of_the_system(tmp_path):
+    error = OSError(errno.ENOMEM, "Cannot allocate memory")
     assert status_of(error, tmp_path) == (OUT_OF_MEMORY_EXIT, None)
 
 
-def test_a_stale_handle_of_a_network_disk_is_nobodys_fault(tmp_path):
+def test_a_stale_handle_of_a_network_disk_is_no_fault_of_any_file(tmp_path):
     error = OSError(errno.ESTALE, "Stale file handle", "x.h5ad")
-    assert status_of(error, tmp_path) == (DAMAGED_EXIT, None)
+    assert status_of(error, tmp_path) == (FILE_SYSTEM_EXIT, None)
+    with pytest.raises(OSError), failures.reading("x.h5ad"):
+        raise error
 
 
 def test_a_bug_stays_a_bug(tmp_path):
@@ -242,7 +255,7 @@ def test_batches_that_never_fit_end_out_of_memory(tmp_path):
         failures.step("TRAIN_VAE", "r", "reference", tmp_path / "f.json"),
     ):
         with_smaller_batches(raising(torch.OutOfMemoryError("CUDA out of memory")), 128)
-    assert ended.value.code == OUT_OF_MEMORY_EXIT
+    assert ended.value.code == GPU_MEMORY_EXIT
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("CUDA")])
@@ -282,7 +295,9 @@ def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
         ({"exit": 140, "time": "24h"}, "time limit or by hand, at last after 24h, where 36h was"),
         ({"exit": None, "cause": "Process exceeded running time limit (36h)"}, "its time limit"),
         ({"exit": None, "cause": "Host EC2 (instance i-1) terminated."}, "(Host EC2 (instance i-1"),
-        ({"exit": None}, "lost 3 times: its node went away"),
+        ({"exit": None}, "lost 3 times without an exit code: its node went away"),
+        ({"exit": GPU_MEMORY_EXIT}, "the memory of the GPU ran out 3 times"),
+        ({"exit": FILE_SYSTEM_EXIT}, "the file system failed 3 times"),
         ({"exit": DISK_FULL_EXIT}, "the disk was full 3 times. Cure: make room"),
         ({"exit": DAMAGED_EXIT}, "a file of an earlier step could not be read"),
         ({"exit": 127, "attempts": 1}, "could not be started (exit status 127)"),
@@ -315,7 +330,11 @@ def test_the_reason_of_an_input_whose_reading_was_killed_is_filled_in():
     assert "no result: out of memory, or killed 3 times" in known[0]["reason"]
 
 
+def test_a_task_of_no_sample_is_no_failure_of_one():
+    assert lost.failures([RECORD | {"process": "CHECK_DEVICE", "tag": None}], set(), []) == []
+
+
 def test_the_configuration_retries_the_statuses_of_the_steps():
     config = (ROOT / "conf" / "base.config").read_text()
-    assert f"[{DAMAGED_EXIT}, {DISK_FULL_EXIT}, 104" in config
+    assert f"[{DAMAGED_EXIT}, {FILE_SYSTEM_EXIT}, {DISK_FULL_EXIT}, 104" in config
     assert config.count("130..145") == 1

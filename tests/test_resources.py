@@ -90,6 +90,25 @@ def test_memory_that_was_not_enough_is_not_asked_for_again(tmp_path: Path) -> No
     assert resources.memory_request(found(tmp_path, killed, saved)["ALIGN"]) == 6
     assert resources.memory_request(found(tmp_path, killed)["ALIGN"]) == 6
     assert resources.memory_request(found(tmp_path, preempted, saved)["ALIGN"]) == 3
+    given_up = [
+        killed.replace("3 GB", f"{n} GB").replace("\t1\t1", f"\t{i}\t1")
+        for i, n in ((1, 3), (2, 6), (3, 12))
+    ]
+    assert resources.memory_request(found(tmp_path, killed, saved, *given_up)["ALIGN"]) == 24
+
+
+def test_attempts_of_an_earlier_run_are_gone_and_their_lesson_is_kept(tmp_path: Path) -> None:
+    saved = "ALIGN\tCOMPLETED\t0\t2\t1\t90%\t6 GB\t2 GB\t12h\t1m\t-\t-"
+    assert resources.memory_request(found(tmp_path, saved)["ALIGN"]) == 6
+
+
+def test_peaks_are_compared_with_what_their_own_task_asked_for(tmp_path: Path) -> None:
+    rows = [
+        f"ALIGN\tCOMPLETED\t0\t{a}\t1\t90%\t{m} GB\t{p} GB\t4h\t1m\t-\t-"
+        for a, m, p in ((1, 3, 2.9), (3, 12, 2.8))
+    ]
+    one = found(tmp_path, *rows)["ALIGN"]
+    assert (one.memory, one.memory_use) == (3, pytest.approx(2.9 / 3))
 
 
 def test_time_is_asked_for_by_the_longest_task(tmp_path: Path) -> None:
@@ -108,7 +127,10 @@ def test_the_chapter_tells_totals_and_a_block_to_paste(tmp_path: Path) -> None:
     assert shown["resources_processes"].data["ALIGN"]["memory_use"] == pytest.approx(66)
     block = shown["resources_requests"].data
     assert "withName: &#x27;ALIGN&#x27; {" in block
-    assert "memory = { 5.GB * task.attempt } // peak 3.30 of 5 GB; 2 tasks measured, few" in block
+    assert (
+        "memory = { 5.GB * 2 ** (task.attempt - 1) } // peak 3.30 of 5 GB; 2 tasks measured, few"
+        in block
+    )
     assert "time = { 3.h * task.attempt }" in block
     assert "Too short to be measured: DESCRIBE_INPUT" in block
 

@@ -1,14 +1,20 @@
-"""SHA-256 and size of what a user gave: a file, or every file of a folder."""
+"""SHA-256 and size of what a user gave: a file, or the files of a folder that the readers open."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from stlatent.readers.mtx import INSIDE
+
+MATRIX = ("*matrix.mtx", "*features.tsv", "*genes.tsv", "*barcodes.tsv")
+
 
 def checksums(path: Path) -> list[dict[str, Any]]:
-    """Return name, size and SHA-256 of a file, or of every file below a folder, sorted by name.
+    """Return name, size and SHA-256 of a file, or of the files below a folder, sorted by name.
 
     Parameters
     ----------
@@ -17,19 +23,43 @@ def checksums(path: Path) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Per file ``name`` (within a folder, relative to it), ``bytes`` and ``sha256``; both are None
-    for a file that cannot be read.
+    Per file ``name`` (within a folder, relative to it), ``bytes`` and ``sha256``. Both are None for
+    a file that cannot be read. In a folder only what the readers open is read: ``sha256`` is None
+    for the rest, which may be images or alignments of any size.
     """
     if not path.is_dir():
         return [_checksum(path, path.name)]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return [_checksum(file, file.relative_to(path).as_posix()) for file in files]
+    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    return [_checksum(file, name, is_opened(name)) for name, file in sorted(found.items())]
 
 
-def _checksum(path: Path, name: str) -> dict[str, Any]:
+def is_opened(name: str) -> bool:
+    """Return whether a reader opens this file of a folder; in folders below it, coordinates alone."""
+    is_matrix = any(fnmatchcase(name.removesuffix(".gz"), known) for known in MATRIX)
+    return name in INSIDE or ("/" not in name and is_matrix)
+
+
+def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder; a link to a folder above it is not entered again."""
+    above |= {folder.resolve()}
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"name": name, "bytes": path.stat().st_size, "sha256": digest}
+        inside = list(folder.iterdir())
+    except OSError:
+        return
+    for path in inside:
+        if path.is_dir():
+            if path.resolve() not in above:
+                yield from _files(path, above)
+        elif path.is_file():
+            yield path
+
+
+def _checksum(path: Path, name: str, read: bool = True) -> dict[str, Any]:
+    try:
+        size, digest = path.stat().st_size, None
+        if read:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"name": name, "bytes": size, "sha256": digest}
     except OSError:
         return {"name": name, "bytes": None, "sha256": None}

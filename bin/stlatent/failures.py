@@ -13,6 +13,8 @@ from pathlib import Path
 
 # conf/base.config retries these.
 OUT_OF_MEMORY_EXIT = 137
+GPU_MEMORY_EXIT = 144
+FILE_SYSTEM_EXIT = 71
 DISK_FULL_EXIT = 74
 DAMAGED_EXIT = 65
 
@@ -30,13 +32,15 @@ PASSING = (
     errno.ETIMEDOUT,
     errno.ECONNRESET,
     errno.ENOTCONN,
-    errno.EREMOTEIO,
+    getattr(errno, "EREMOTEIO", errno.EIO),  # Linux alone has it
 )
 GPU_MEMORY_TEXTS = (
     "CUDA out of memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUSPARSE_STATUS_INSUFFICIENT_RESOURCES",
 )
 MEMORY_TEXTS = (*GPU_MEMORY_TEXTS, "can't allocate memory", "unable to allocate")
 
@@ -86,7 +90,7 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, DataError | DamagedFileError) or is_out_of_memory(error):
+        if isinstance(error, DataError | DamagedFileError) or is_passing(error):
             raise
         msg = (
             f"'{Path(path).name}' of an earlier step cannot be read "
@@ -158,14 +162,18 @@ def exit_codes(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if is_gpu_memory(error):
+            _exit(GPU_MEMORY_EXIT, f"{what}: the GPU is out of memory: {error}")
         if is_out_of_memory(error):
             _exit(OUT_OF_MEMORY_EXIT, f"{what}: out of memory: {error}")
         if is_disk_full(error):
             print(f"{what}: {_disk(error)}", file=sys.stderr, flush=True)
             # Not sys.exit: HDF5 crashes when it closes a file that it could not write.
             os._exit(DISK_FULL_EXIT)
-        if isinstance(error, DamagedFileError) or is_passing(error):
+        if isinstance(error, DamagedFileError):
             _exit(DAMAGED_EXIT, f"{what}: {error}")
+        if is_passing(error):
+            _exit(FILE_SYSTEM_EXIT, f"{what}: the file system failed: {error}")
         raise
 
 

@@ -35,7 +35,10 @@ class Cost:
     gpu
         GPU-hours: run time by accelerators asked for, failed attempts included.
     peak, peak_95, memory
-        GB: the highest and the 95th percentile of peak memory, and the most that was asked for.
+        GB: the highest and the 95th percentile of peak memory, and what the attempt with the highest
+        peak had asked for; the most that was asked for where no peak is known.
+    memory_use
+        The highest share that an attempt used of the memory that it had asked for.
     longest, time
         Hours: the longest run time, and the longest that was asked for.
     measured
@@ -43,7 +46,8 @@ class Cost:
     killed
         GB asked for by the largest attempt that was killed for memory; 0 without any.
     rescued
-        GB asked for by the largest task that succeeded after such an attempt.
+        GB asked for by the largest task that succeeded after such an attempt, or after attempts of an
+        earlier run, of which nothing is known.
     """
 
     process: str
@@ -57,6 +61,7 @@ class Cost:
     peak: float
     peak_95: float
     memory: float
+    memory_use: float
     longest: float
     time: float
     measured: int
@@ -143,7 +148,7 @@ def cost(process: str, tasks: pd.DataFrame, accelerators: int) -> Cost:
     peaks = tasks["peak"].dropna() / GB
     asked = tasks["memory"] / GB
     killed = ~done & (tasks["exit"] == KILLED_FOR_MEMORY)
-    rescued = done & (tasks["attempt"] > 1) & bool(killed.any())
+    rescued = done & (tasks["attempt"] > 1) & bool(killed.any() or done.all())
     return Cost(
         process=process,
         tasks=int(done.sum()),
@@ -155,7 +160,10 @@ def cost(process: str, tasks: pd.DataFrame, accelerators: int) -> Cost:
         gpu=float(hours.sum() * accelerators),
         peak=float(peaks.max()),
         peak_95=float(peaks.quantile(0.95)),
-        memory=float(asked.max()),
+        memory=float(
+            asked.loc[tasks["peak"] == tasks["peak"].max()].max() if len(peaks) else asked.max()
+        ),
+        memory_use=float((peaks / asked).max()),
         longest=float((tasks["realtime"] / HOUR).max()),
         time=float((tasks["time"] / HOUR).max()),
         measured=int(tasks.loc[done, "peak"].notna().sum()),

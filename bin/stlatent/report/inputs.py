@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from stlatent.failures import reading
 from stlatent.report.costs import read_tasks
 from stlatent.report.lost import failures
 
@@ -158,16 +159,7 @@ def _dtype(column: str) -> str:
 
 def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
     """Merge tables of scores into one tidy table with the columns of `SCORE_COLUMNS`, sorted."""
-    tables = [
-        pd.read_csv(
-            path,
-            dtype=dict.fromkeys(KEY_COLUMNS, str),
-            keep_default_na=False,
-            na_values={name: ["", "nan", "NaN"] for name in MEASURES} | {"arm": [""]},
-        )
-        for path in paths
-    ]
-    tables = [table for table in tables if len(table)]
+    tables = [table for table in map(_read_scores, paths) if len(table)]
     if not tables:
         return empty_scores()
     merged = pd.concat(tables, ignore_index=True).reindex(columns=list(SCORE_COLUMNS))
@@ -178,6 +170,16 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
     ranks = {name: merged[name].map(_fold_rank) for name in ("fold", "seed")}
     order = merged.assign(**ranks).sort_values(list(KEY_COLUMNS)).index
     return merged.loc[order].reset_index(drop=True)
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    with reading(path):
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(KEY_COLUMNS, str),
+            keep_default_na=False,
+            na_values={name: ["", "nan", "NaN"] for name in MEASURES} | {"arm": [""]},
+        )
 
 
 def _fold_rank(fold: str) -> tuple[int, str]:
@@ -225,7 +227,8 @@ def load(
 
 
 def _read(path: Path) -> Json:
-    content: Json = json.loads(path.read_text())
+    with reading(path):
+        content: Json = json.loads(path.read_text())
     return content
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT
+from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT, FILE_SYSTEM_EXIT, GPU_MEMORY_EXIT
 
 Json = dict[str, Any]
 
@@ -29,6 +29,7 @@ def failures(
 ) -> list[Json]:
     """Return the failures of tasks that were given up, in the form that steps write.
 
+    Tasks without a tag are of no sample: they look at the machine, and say themselves what they miss.
     The reason of a file of which the reading came to no end, among the failures ``known``, is
     filled in.
     """
@@ -36,7 +37,7 @@ def failures(
     for found in known:
         if found.get("source") in reading:
             found["reason"] += f": {explain(reading[found['source']])}"
-    given_up = [record for record in records if record["process"] != READING]
+    given_up = [record for record in records if record["process"] != READING and record["tag"]]
     return [failure(record, references) for record in given_up]
 
 
@@ -74,6 +75,12 @@ def _what(record: Json, often: str) -> str:
             f"stopped{often}{number} by its time limit or by hand, at last after {record['time']}"
             f"{_ceiling(record, 'time')}"
         )
+    if status == GPU_MEMORY_EXIT:
+        return (
+            f"the memory of the GPU ran out{often} (exit status {status}), also with the smallest "
+            "batch. Cure: --use_gpu false, or a GPU with more memory (docs/failures.md, Smaller "
+            f"batches), {LATER}"
+        )
     if status in KILLED:
         return (
             f"out of memory, or killed{often} (exit status {status}), at last with "
@@ -86,15 +93,18 @@ def _what(record: Json, often: str) -> str:
             f"a file of an earlier step could not be read{often}. Cure: remove the folder that "
             f"the log names, {LATER}"
         )
+    if status == FILE_SYSTEM_EXIT:
+        return (
+            f"the file system failed{often} while a file was read or written. Cure: see that the "
+            f"disks of input and work folder can be reached from the node, {LATER}"
+        )
     if status in NOT_STARTED:
         return f"could not be started (exit status {status}): container engine, image or program"
     if status in CLOUD_FILES:
         return f"files could not be copied{often} (exit status {status}). Cure: {LATER}"
     if status is None:
-        return (
-            f"lost{often}{said}: its node went away, or the scheduler ended it without an exit "
-            f"code. Cure: {LATER}"
-        )
+        why = said or ": its node went away, or the scheduler ended it"
+        return f"lost{often} without an exit code{why}. Cure: {LATER}"
     return f"crashed (exit status {status}){said}: a bug, or an input that nobody foresaw"
 
 

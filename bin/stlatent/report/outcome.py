@@ -12,7 +12,7 @@ from stlatent.report.inputs import FULL_FIT, Json, Run
 SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
 UNCALIBRATED = "the imputed genes are there, without intervals and reliability"
 # Of these steps one failure is enough: the rest of the sample's files cannot make up for it.
-ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE")
+ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE", "KEEP_IMPUTED")
 
 Status = Literal["finished", "warning", "failed"]
 
@@ -64,9 +64,11 @@ def outcome(run: Run, sample: str) -> Outcome:
     if own and all(failure["step"] == "CALIBRATE" for failure in own):
         return Outcome(sample, "warning", "CALIBRATE", f"{UNCALIBRATED}: {own[0]['reason']}")
     if own:
-        own = [failure for failure in own if failure["step"] != "CALIBRATE"]
-        reason = f"the held-out accuracy is incomplete: {own[0]['reason']}"
-        return Outcome(sample, "warning", own[0]["step"], f"{reason}{gaps and f' ({gaps})'}")
+        other = [failure for failure in own if failure["step"] != "CALIBRATE"]
+        reason = f"the held-out accuracy is incomplete: {other[0]['reason']}{gaps and f' ({gaps})'}"
+        if len(other) < len(own):
+            reason += f"; {UNCALIBRATED}"
+        return Outcome(sample, "warning", other[0]["step"], reason)
     if gaps:
         return Outcome(sample, "warning", "SCORE", f"{gaps}; {SILENT}")
     if "interval_level" in run.parameters and run.calibration(sample) is None:

@@ -24,7 +24,8 @@ def record(run: Run) -> Json:
         "inputs": inputs(run),
         "images": run.images,
         "samples": run.samples,
-        "references": sorted({name for name in run.references.values() if name}),
+        # Of the others only an earlier run may have left files.
+        "references": sorted({name for name in run.references.values() if name in run.vae}),
         "failed": failed_samples(outcomes(run)),
         "resources": resources.summary(run),
     }
@@ -61,8 +62,8 @@ def input_files(run: Run) -> list[Fragment]:
     more = len(rows) - FILES_SHOWN
     rest = f"<p>{more:,} more are in <code>ro-crate-metadata.json</code>.</p>" if more > 0 else ""
     text = (
-        "<p>As they were read; <code>sha256sum FILE</code> gives the same for the same file. Where "
-        "they lie is in <code>ro-crate-metadata.json</code>.</p>"
+        "<p>As they were read; <code>sha256sum FILE</code> gives the same for the same file. In "
+        "a folder only what is needed was read. Where they lie is in <code>ro-crate-metadata.json</code>.</p>"
     )
     header = ("Sample or reference", "File", "Size", "SHA-256")
     body = html_table(header, rows[:FILES_SHOWN], "stl-narrow stl-files")

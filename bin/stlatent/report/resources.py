@@ -38,7 +38,8 @@ installation are not in it. Failed attempts count where they happened in this ru
 RULE = f"""<div class="stl-prose"><p>Memory: the highest peak seen, times {MEMORY_HEADROOM}, rounded up
 to whole GB, at least {LEAST_GB} GB. Where an attempt was killed for memory, not below what the task
 asked for when it then succeeded, or twice what was killed if it never did. Time: the longest task, times
-{TIME_HEADROOM}, rounded up to whole hours. A retry asks for twice, then three times as much. Save the block as a file and
+{TIME_HEADROOM}, rounded up to whole hours. A retry asks for
+twice, then four times the memory, and for twice, then three times the time. Save the block as a file and
 give it to the next run with <code>-c</code>. It holds for inputs of this size: memory and time grow with
 the number of spots and cells.</p></div>"""
 
@@ -145,9 +146,9 @@ def processes(found: Sequence[Cost]) -> list[Fragment]:
         "gpu": number(f"GPU-{unit}", "Run time by GPUs asked for"),
         "peak": number("Peak GB", "Highest memory of a task"),
         "peak_95": number("95 % GB", "95 of 100 tasks stayed below this memory"),
-        "memory": number("Asked GB", "Most memory that was asked for", 1),
+        "memory": number("Asked GB", "What the task with the highest peak asked for", 1),
         "memory_use": number(
-            "Memory use", "Highest peak, of what was asked for", 0, suffix=" %", scale="Blues",
+            "Memory use", "Most that a task used of what it asked for", 0, suffix=" %", scale="Blues",
             min=0, max=100,
         ),
         "longest": number(f"Longest, {unit}", "Run time of the longest task"),
@@ -164,7 +165,7 @@ def processes(found: Sequence[Cost]) -> list[Fragment]:
             "peak": one.peak,
             "peak_95": one.peak_95,
             "memory": one.memory,
-            "memory_use": 100 * one.peak / one.memory if one.memory else None,
+            "memory_use": 100 * one.memory_use,
             "longest": factor * one.longest,
             "time": one.time,
         }
@@ -195,7 +196,7 @@ def block(one: Cost) -> str:
     tasks = f"{one.measured} task{'' if one.measured == 1 else 's'} measured{few}"
     return (
         f"    withName: '{one.process}' {{\n"
-        f"        memory = {{ {memory_request(one)}.GB * task.attempt }} // {basis}; {tasks}\n"
+        f"        memory = {{ {memory_request(one)}.GB * 2 ** (task.attempt - 1) }} // {basis}; {tasks}\n"
         f"        time = {{ {time_request(one)}.h * task.attempt }}\n"
         "    }"
     )
@@ -204,7 +205,7 @@ def block(one: Cost) -> str:
 def memory_request(one: Cost) -> int:
     """Return GB to ask for."""
     peak = 0.0 if math.isnan(one.peak) else one.peak
-    floor = one.rescued or 2 * one.killed
+    floor = one.rescued if one.rescued > one.killed else 2 * one.killed
     return max(LEAST_GB, math.ceil(MEMORY_HEADROOM * peak), math.ceil(floor))
 
 
