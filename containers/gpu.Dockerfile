@@ -20,8 +20,10 @@ RUN { command -v python3 && command -v ps; } || { \
 RUN useradd --no-create-home --home-dir /tmp --shell /bin/bash stlatent
 COPY --from=build /opt/stlatent /opt/stlatent
 ENV PATH=/opt/stlatent/env/bin:$PATH HOME=/tmp USER=stlatent LANG=C.UTF-8
-# What NVIDIA's container toolkit looks for: all GPUs that the engine gives, for computing.
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# What NVIDIA's container toolkit looks for: all GPUs that the engine gives, for computing. And where
+# machines without that toolkit (Google's) put the driver.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64
 WORKDIR /tmp
 USER stlatent
 ENTRYPOINT []

@@ -26,6 +26,7 @@ def googleProblems(options) {
     return [
         options.google_project ? null : '--google_project: is needed with -profile googlebatch: the ID of the project that pays',
         options.region ? null : '--region: is needed with -profile googlebatch, such as europe-west4',
+        options.gpu_machine_type || !options.use_gpu || options.gpu_type in [null, 'nvidia-l4', 'nvidia-tesla-t4', 'nvidia-tesla-p4'] ? null : "--gpu_machine_type: is needed with --gpu_type ${options.gpu_type}, such as a2-highgpu-1g for nvidia-tesla-a100".toString(),
     ].findAll { problem -> problem } + imageProblems(options)
 }
 
@@ -62,7 +63,7 @@ def tellDevice(sight, use_gpu, engine) {
 def failedCheck() {
     return [
         'CHECK_DEVICE, which asks for a GPU as TRAIN_VAE and ALIGN will, failed: they will probably fail in the same way.',
-        '  Its reason is above and in .nextflow.log: no such queue or partition, or a container engine without its GPU support.',
+        '  Its reason is above and in .nextflow.log.',
         '  --use_gpu false runs everything on the CPU; -resume keeps what is done.',
     ].join('\n')
 }
