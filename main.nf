@@ -1,6 +1,7 @@
 include { checkParameters ; parameterHelp } from './functions/parameters'
 include { fingerprint } from './functions/code'
-include { gitRevision ; writeCrate } from './functions/crate'
+include { gitRevision ; sheetEntity ; writeCrate } from './functions/crate'
+include { containerEngine } from './functions/engine'
 include { imageRecords } from './functions/images'
 include { checkPlatform ; deviceFact ; tellDevice } from './functions/platform'
 include { inputSources } from './functions/sheet'
@@ -127,6 +128,13 @@ def versionLine(process, tool, version) {
 def lostTasks() {
     def folder = workflow.workDir.resolve("lost/${workflow.runName}")
     return folder.exists() ? folder.listFiles().toList().sort { path -> path.name } : []
+}
+
+// How many GPUs a task of a process asked for. Tasks that succeeded say so; of a process of which all
+// tasks died the notes do.
+def gpusAsked(said, notes) {
+    def noted = notes.findAll { json -> json.size() > 0 }.collect { json -> readJson(json) }.findAll { note -> note.accelerator }
+    return noted.collectEntries { note -> [note.process, note.accelerator] } + said.collectEntries { process, number -> [process.tokenize(':').last(), number.toInteger()] }
 }
 
 // What is at the end of a run: where the report is, its headline, and the samples that failed.
@@ -354,8 +362,8 @@ workflow STLATENT {
         KEEP_IMPUTED.out.h5ad.filter { _h5ad -> false },
     )
     collected = results.toSortedList { one, other -> one.toString() <=> other.toString() }
-    costs = collected.map { files -> costTable(readTrace(findTrace(options), files)) }
-    accelerators = channel.topic('accelerators').toList().map { asked -> asked.collectEntries { process, number -> [process.tokenize(':').last(), number.toInteger()] } }
+    costs = collected.map { files -> costTable(readTrace(findTrace(options), files), facts.container_engine) }
+    accelerators = channel.topic('accelerators').toList().map { said -> gpusAsked(said, lostTasks()) }
     settings = sight
         .combine(costs)
         .combine(accelerators)
@@ -428,15 +436,17 @@ workflow {
             code_fingerprint: code,
             revision: gitRevision(),
             profile: workflow.profile,
-            container_engine: workflow.containerEngine,
+            container_engine: containerEngine(),
         ]
-        STLATENT(options, samplesheet(options.input), code, facts)
+        sheet = samplesheet(options.input)
+        given = sheetEntity(sheet)
+        STLATENT(options, sheet, code, facts)
         made = [:]
         STLATENT.out.provenance.subscribe { json -> made.provenance = json }
         STLATENT.out.versions.subscribe { yml -> made.versions = yml }
         workflow.onComplete = {
             printSummary(file(options.outdir))
-            writeCrate(options, facts, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
+            writeCrate(options, facts, given, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
         }
     }
 }

@@ -10,16 +10,17 @@ def gitRevision() {
 
 // The run as a Workflow Run RO-Crate: ro-crate-metadata.json among the results. `told` is what COLLATE
 // tells of inputs, images and costs, and `versions` those of the software: both are empty where the run
-// did not come that far, and the crate then holds what is left.
-def writeCrate(options, facts, told, versions) {
+// did not come that far, and the crate then holds what is left. `sheet` is from sheetEntity, when the run
+// started: by now somebody may have edited the file.
+def writeCrate(options, facts, sheet, told, versions) {
     def outdir = file(options.outdir)
     def trace = keepWithResults(options, outdir)
-    def inputs = [sheetEntity(options.input)] + (told.inputs ?: []).collectMany { input -> inputEntities(input) }
+    def inputs = [sheet] + (told.inputs ?: []).collectMany { input -> safeEntities(input) }
     def results = resultFiles(outdir, told).collect { path -> resultEntity(outdir, path) }
     def values = options.findAll { _name, value -> value != null }.collect { name, value -> valueEntity("parameter-${name}", name, value) + [exampleOfWork: ['@id': "#formal-${name}".toString()]] }
     def settings = (facts + (told.facts ?: [:])).findAll { _name, value -> value != null }.collect { name, value -> valueEntity(name, name, value) }
     def software = softwareEntities(versions)
-    def images = (told.images ?: []).collect { image -> imageEntity(image) }
+    def images = (told.images ?: []).collect { image -> imageEntity(image, facts.container_engine) }
     def usage = usageEntities(told.resources ?: [:])
     def action = actionEntity(told) + [
         object: links(inputs.findAll { input -> !input.inFolder } + values + settings),
@@ -60,13 +61,19 @@ def link(id) {
 // Where a file is, as an absolute URI.
 def uri(path) {
     def given = path.toString()
-    return given.contains('://') ? given : "file://${encoded(workflow.launchDir.resolve(given).normalize().toString())}".toString()
+    def place = given =~ '(?s)^([A-Za-z][A-Za-z0-9+.-]*)(://[^/]*)(.*)$'
+    if (!place.find()) {
+        return "file://${encoded(workflow.launchDir.resolve(given).normalize().toString())}".toString()
+    }
+    // A web address is encoded already; the name of an object in a bucket is not.
+    def rest = place.group(1) in ['http', 'https', 'ftp'] ? place.group(3).replace(' ', '%20') : encoded(place.group(3))
+    return "${place.group(1)}${place.group(2)}${rest}".toString()
 }
 
 // A path with blanks and the like encoded.
 def encoded(path) {
     def absolute = path.startsWith('/')
-    def text = new URI(null, null, absolute ? path : "/${path}", null).rawPath
+    def text = new URI('file', 'host', absolute ? path : "/${path}", null).rawPath
     return absolute ? text : text.substring(1)
 }
 
@@ -76,10 +83,31 @@ def fileEntity(id, name, sum, more) {
     return ['@id': id, '@type': 'File', name: name, encodingFormat: format, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
 }
 
-def sheetEntity(path) {
-    def sheet = file(path)
-    def sum = java.security.MessageDigest.getInstance('SHA-256').digest(sheet.bytes).encodeHex().toString()
-    return fileEntity(uri(path), sheet.name, [bytes: sheet.size(), sha256: sum], [description: 'Samplesheet'])
+// The samplesheet as it is now.
+def sheetEntity(sheet) {
+    return fileEntity(uri(sheet.toUriString()), sheet.name, sumOf(sheet), [description: 'Samplesheet'])
+}
+
+def sumOf(path) {
+    try {
+        def content = path.bytes
+        return [bytes: content.size(), sha256: java.security.MessageDigest.getInstance('SHA-256').digest(content).encodeHex().toString()]
+    }
+    catch (IOException problem) {
+        log.warn("No checksum of ${path}: ${problem}")
+        return [:]
+    }
+}
+
+// One input that cannot be described does not keep the others out of the record.
+def safeEntities(input) {
+    try {
+        return inputEntities(input)
+    }
+    catch (Exception problem) {
+        log.warn("The input ${input.path} is not in ro-crate-metadata.json: ${problem}")
+        return []
+    }
 }
 
 // A file, or a folder with its files; and the coordinates.
@@ -95,9 +123,10 @@ def inputEntities(input) {
     return [['@id': "${id}/".toString(), '@type': 'Dataset', name: name, hasPart: links(inside)] + what] + inside + coordinates
 }
 
-// What was published of this run's samples and references; the folder may hold those of other runs.
+// What was published of the samples that this run finished, and of their references; the folder may hold
+// what other runs made of other samples, or of one that failed this time.
 def resultFiles(outdir, told) {
-    def samples = told.samples ?: []
+    def samples = (told.samples ?: []) - (told.failed ?: []).collect { sample -> sample.id }
     def folders = samples.collectMany { sample -> ["samples/${sample}", "evaluation/${sample}"] } + (told.references ?: []).collect { reference -> "references/${reference}" }
     def single = ['multiqc/multiqc_report.html', 'evaluation/headline.json', 'evaluation/scores.csv'] + samples.collect { sample -> "evaluation/maps/${sample}.png" }
     return single.collect { name -> outdir.resolve(name.toString()) }.findAll { path -> told.samples && path.exists() } + folders.collectMany { name -> filesBelow(outdir.resolve(name.toString())) }
@@ -138,13 +167,14 @@ def softwareEntity(name, version) {
     return ['@id': site, '@type': 'SoftwareApplication', name: name, url: site, softwareVersion: version]
 }
 
-def imageEntity(image) {
-    def (name, tag) = splitImage(image.name.tokenize('@')[0])
-    def isDocker = workflow.containerEngine in ['docker', 'podman']
+def imageEntity(image, engine) {
+    def (registry, name, tag) = splitImage(image.name.tokenize('@')[0], engine)
+    def isDocker = engine in ['docker', 'podman']
     return [
         '@id': "#image-${encoded(image.name)}".toString(),
         '@type': 'ContainerImage',
         additionalType: link("https://w3id.org/ro/terms/workflow-run#${isDocker ? 'DockerImage' : 'SIFImage'}"),
+        registry: registry,
         name: name,
         tag: tag,
         sha256: image.digest ? image.digest - 'sha256:' : null,
@@ -152,29 +182,40 @@ def imageEntity(image) {
     ]
 }
 
-// registry:5000/name:tag
-def splitImage(image) {
+// registry:5000/name:tag; an image of one word may be one that was built here, and a path is in no registry.
+def splitImage(image, engine) {
     def last = image.tokenize('/').last()
     def tag = last.contains(':') ? last.tokenize(':').last() : null
-    return [tag ? image - ":${tag}" : image, tag]
+    def name = tag ? image.take(image.size() - tag.size() - 1) : image
+    def parts = name.tokenize('/')
+    if (parts.size() < 2 || name.startsWith('/') || name.contains('://')) {
+        return [null, name, tag]
+    }
+    def named = parts[0] == 'localhost' || parts[0].contains('.') || parts[0].contains(':')
+    return named ? [parts[0], parts.drop(1).join('/'), tag] : [engine == 'docker' ? 'docker.io' : null, name, tag]
 }
 
 // What the results cost in all, and how much of it this run paid.
 def usageEntities(costs) {
     def stats = workflow.stats
-    def totals = ['cpu_hours', 'cpu_hours_failed', 'gpu_hours', 'tasks'].findAll { name -> costs[name] != null }.collect { name -> valueEntity("usage-${name}", name, costs[name]) }
+    def totals = ['cpu_hours', 'cpu_hours_failed', 'gpu_hours', 'tasks'].findAll { name -> costs[name] != null }.collect { name -> usageEntity(name, name, name, costs[name]) }
     def processes = (costs.processes ?: []).collectMany { one ->
-        ['tasks', 'cpu_hours', 'gpu_hours', 'peak_memory_gb'].findAll { name -> one[name] != null }.collect { name -> valueEntity("usage-${one.process}-${name}", "${one.process} ${name}", one[name]) }
+        ['tasks', 'cpu_hours', 'gpu_hours', 'peak_memory_gb'].findAll { name -> one[name] != null }.collect { name -> usageEntity("${one.process}-${name}", "${one.process} ${name}", name, one[name]) }
     }
     def paid = [
         this_run_tasks: stats.succeededCount,
-        this_run_tasks_failed: stats.failedCount + stats.ignoredCount,
+        this_run_tasks_failed: stats.failedCount,
         this_run_tasks_reused: stats.cachedCount,
         this_run_cpu_hours: stats.succeedDuration.toMillis() / 3600000.0d,
         this_run_cpu_hours_failed: stats.failedDuration.toMillis() / 3600000.0d,
         this_run_cpu_hours_reused: stats.cachedDuration.toMillis() / 3600000.0d,
     ]
-    return totals + processes + paid.collect { name, value -> valueEntity("usage-${name}", name, value) }
+    return totals + processes + paid.collect { name, value -> usageEntity(name, name, name, value) }
+}
+
+def usageEntity(id, name, quantity, value) {
+    def unit = quantity.contains('hours') ? 'HR' : quantity.contains('memory') ? 'GibiBYTE' : 'NUM'
+    return valueEntity("usage-${id}", name, value) + [propertyID: "urn:stlatent:usage:${quantity}".toString(), unitCode: "https://qudt.org/vocab/unit/${unit}".toString()]
 }
 
 def moment(time) {
@@ -245,6 +286,10 @@ def workflowEntities(values, software) {
         softwareRequirements: links(software),
         input: values.collect { value -> value.exampleOfWork },
     ]
-    def formal = values.collect { value -> ['@id': value.exampleOfWork['@id'], '@type': 'FormalParameter', additionalType: 'Text', name: value.name] }
+    def formal = values.collect { value -> ['@id': value.exampleOfWork['@id'], '@type': 'FormalParameter', additionalType: typeOf(value.value), name: value.name] }
     return [main_file, language] + formal
+}
+
+def typeOf(value) {
+    return value instanceof Boolean ? 'Boolean' : value instanceof Integer ? 'Integer' : value instanceof Number ? 'Float' : 'Text'
 }

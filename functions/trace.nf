@@ -8,16 +8,23 @@ def findTrace(options) {
 // The table's text once the tasks that made these files are in it: a task hands on its files shortly
 // before it is listed. Nothing when there is no table, or not within half a minute.
 def readTrace(trace, files) {
-    def tasks = files.collect { path -> taskHash(path) }.findAll { hash -> hash }
-    def complete = trace && (1..300).any { _number -> isListed(tasks, trace.text) || sleep(100) }
+    def tasks = files.collect { path -> taskHash(path) }.findAll { hash -> hash }.toSet()
+    def read = -1
+    def complete = trace && (1..30).any { _number ->
+        def size = trace.size()
+        def grown = size != read
+        read = size
+        grown && isListed(tasks, trace) || sleep(1000)
+    }
     // A task that failed handed on nothing to wait for.
     sleep(complete ? 300 : 0)
     return complete ? trace.text : ''
 }
 
-def isListed(tasks, text) {
-    def listed = text.readLines().collectMany { line -> line.tokenize('\t').take(2) }.toSet()
-    return tasks.every { hash -> hash in listed }
+def isListed(tasks, trace) {
+    def missing = tasks.toSet()
+    trace.eachLine { line -> missing.removeAll(line.split('\t', 3).take(2)) }
+    return !missing
 }
 
 // The name of a task in the table, from a path in its work folder.
@@ -27,24 +34,24 @@ def taskHash(path) {
 }
 
 // What the tasks cost, without what differs between a run and the same run resumed: that table is the
-// input of a task.
-def costTable(text) {
+// input of a task. Without a container engine the images that Nextflow lists were not used.
+def costTable(text, engine) {
     def columns = ['process', 'status', 'exit', 'attempt', 'cpus', '%cpu', 'memory', 'peak_rss', 'time', 'realtime', 'queue', 'container']
     def uncounted = ['CHECK_PEERS', 'CHECK_DEVICE', 'COLLATE', 'MULTIQC']
     def lines = text.readLines().collect { line -> line.split('\t', -1).toList() }
     def rows = lines
         .drop(1)
         .findAll { cells -> cells.size() == lines[0].size() }
-        .collect { cells -> comparable([lines[0], cells].transpose().collectEntries()) }
+        .collect { cells -> comparable([lines[0], cells].transpose().collectEntries(), engine) }
         .findAll { row -> !(row.process.tokenize(':').last() in uncounted) }
         .collect { row -> columns.collect { name -> row[name] ?: '-' }.join('\t') }
     return ([columns.join('\t')] + rows.sort()).join('\n') + '\n'
 }
 
-def comparable(row) {
+def comparable(row, engine) {
     return row + [
         process: row.process ?: row.name.tokenize(' ')[0],
         status: row.status == 'CACHED' ? 'COMPLETED' : row.status,
-        container: workflow.containerEngine ? row.container : '-',
+        container: engine ? row.container : '-',
     ]
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ def read_crate(folder: Path) -> dict[str, Json]:
     """Return the entities of ``ro-crate-metadata.json`` by their ids, once all hangs together.
 
     Every entity has a type and one description, every link within the crate leads to one, and
-    every file that is named relative to the crate is there.
+    every file that is named relative to the crate is there. No id holds a blank, and all usage says of
+    what and in which unit.
     """
     graph = json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]
     entities = {entity["@id"]: entity for entity in graph}
     assert len(entities) == len(graph)
     assert all(entity["@type"] for entity in graph)
+    assert not [identifier for identifier in entities if re.search(r"\s", identifier)]
+    for used in action(entities).get("resourceUsage", []):
+        assert entities[used["@id"]]["propertyID"] and entities[used["@id"]]["unitCode"]
     root = entities[entities["ro-crate-metadata.json"]["about"]["@id"]]
     assert root["datePublished"] and root["license"]
     assert "ComputationalWorkflow" in entities[root["mainEntity"]["@id"]]["@type"]

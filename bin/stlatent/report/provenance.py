@@ -63,7 +63,8 @@ def input_files(run: Run) -> list[Fragment]:
     rest = f"<p>{more:,} more are in <code>ro-crate-metadata.json</code>.</p>" if more > 0 else ""
     text = (
         "<p>As they were read; <code>sha256sum FILE</code> gives the same for the same file. In "
-        "a folder only what is needed was read. Where they lie is in <code>ro-crate-metadata.json</code>.</p>"
+        "a folder only what is needed was read. Where they lie is in "
+        "<code>ro-crate-metadata.json</code>.</p>"
     )
     header = ("Sample or reference", "File", "Size", "SHA-256")
     body = html_table(header, rows[:FILES_SHOWN], "stl-narrow stl-files")
