@@ -438,6 +438,9 @@ def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
     series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
     run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})
     assert vae_curves(run)[0].data == {"r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]}
+    assert "smaller batches" not in vae_curves(run)[0].description
+    run.vae["r"]["batch_sizes"] = [128, 64, 32]
+    assert "r (128 to 32)" in vae_curves(run)[0].description
 
 
 def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stlatent.report.content import TRAINING, Fragment, series_colours, series_style
+from stlatent.report.content import TRAINING, Fragment, escape, series_colours, series_style
 from stlatent.report.health import WARMUP_WARN
 from stlatent.report.inputs import Json, Run
 
@@ -82,7 +82,7 @@ def vae_curves(run: Run) -> list[Fragment]:
     text = (
         "One VAE a reference, trained once and then frozen; one tab each. Both curves should fall and level off; "
         "a validation curve that rises again means overfitting."
-    )
+    ) + smaller_batches(run.vae)
     return [
         Fragment(TRAINING, "training_vae", "VAE", text, "linegraph", shown, {"pconfig": pconfig})
     ]
@@ -110,6 +110,17 @@ def phase_lines(fits: dict[str, Json]) -> list[dict[str, Any]]:
 
 def _steps(fit: Json) -> list[float]:
     return [float(place + 1) for place in range(len(fit.get("phase", [])))]
+
+
+def smaller_batches(histories: dict[str, Json]) -> str:
+    """Say which trainings a GPU could hold with smaller batches alone: their results depend on it."""
+    reduced = [
+        f"{escape(name)} ({sizes[0]} to {sizes[-1]})"
+        for name, history in sorted(histories.items())
+        if len(sizes := history.get("batch_sizes", [])) > 1
+    ]
+    said = "Trained with smaller batches than asked for, because the GPU's memory ran out"
+    return f" <b>{said}:</b> {', '.join(reduced)}." if reduced else ""
 
 
 def alignment_curves(fits: dict[str, Json]) -> list[Fragment]:
@@ -143,7 +154,7 @@ def alignment_curves(fits: dict[str, Json]) -> list[Fragment]:
         "phases: <em>pretrain</em> (encoder alone), <em>discriminator</em> (its warm-up), "
         "<em>adversarial</em>, <em>sinkhorn</em> or <em>mmd</em> (the tissue is matched to the "
         "reference; <em>continued</em> is the encoder alone where it is not)."
-    )
+    ) + smaller_batches(fits)
     options = {"pconfig": pconfig}
     return [
         Fragment(TRAINING, "training_alignment", "Alignment", text, "linegraph", views, options)
