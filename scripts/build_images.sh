@@ -18,7 +18,7 @@ version=$(sed -n "/^manifest {/,/^}/s/^ *version = '\(.*\)'/\1/p" nextflow.confi
 
 # The commit, of this folder's own repository and not of one around it.
 revision() {
-    if [ "$(git rev-parse --show-toplevel 2>/dev/null)" = "$PWD" ]; then
+    if [ "$(git rev-parse --show-toplevel 2>/dev/null)" = "$(pwd -P)" ]; then
         git describe --always --dirty --abbrev=40 --exclude '*'
     else
         echo unknown

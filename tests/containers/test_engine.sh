@@ -136,6 +136,7 @@ say "Ran in $SECONDS s"
 
 # Every task in a container, and every file the property of who started the run.
 folders=$(cd "$results/$engine.launch" && "$nextflow" log last -f workdir)
+[ -n "$folders" ] || fail "The run left no tasks"
 for folder in $folders; do
     grep -q "$engine.* run -i" "$folder/.command.run" || fail "A task did not run in a container: $folder"
 done
