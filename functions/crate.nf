@@ -163,8 +163,8 @@ def softwareEntities(versions) {
 
 def softwareEntity(name, version) {
     def sites = [python: "https://www.python.org/downloads/release/python-${version.replace('.', '')}/", nextflow: "https://github.com/nextflow-io/nextflow/releases/tag/v${version}"]
-    def site = (sites[name] ?: "https://pypi.org/project/${name}/${version}/").toString()
-    return ['@id': site, '@type': 'SoftwareApplication', name: name, url: site, softwareVersion: version]
+    def identifier = (sites[name] ?: "pkg:pypi/${name}@${version}").toString()
+    return ['@id': identifier, '@type': 'SoftwareApplication', name: name, url: sites[name]?.toString(), softwareVersion: version]
 }
 
 def imageEntity(image, engine) {
