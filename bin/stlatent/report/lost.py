@@ -48,7 +48,8 @@ def failure(record: Json, references: Collection[str | None]) -> Json:
     ----------
     record
         ``process``, ``tag``, ``exit`` (None without one), ``cause`` (of Nextflow, or None),
-        ``attempts``, ``memory`` and ``memory_wanted``, ``time`` and ``time_wanted``, ``folder``.
+        ``attempts``, ``memory`` and ``memory_wanted``, ``time`` and ``time_wanted``, ``folder``,
+        ``accelerator`` (GPUs asked for, or None).
     references
         Ids of references; all others are samples.
     """
