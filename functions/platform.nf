@@ -49,13 +49,17 @@ def deviceFact(sight, use_gpu) {
 }
 
 def tellDevice(sight, use_gpu, engine) {
-    if (use_gpu && !sight) {
+    // A run that an error has ended killed CHECK_DEVICE itself.
+    if (!use_gpu || nextflow.Global.session.aborted) {
+        return null
+    }
+    if (!sight) {
         log.warn(failedCheck())
     }
-    else if (use_gpu && sight.asked && !sight.gpu) {
+    else if (sight.asked && !sight.gpu) {
         log.warn(invisibleGpu(sight, engine))
     }
-    else if (use_gpu) {
+    else {
         log.info(sight.gpu ? "GPU: ${sight.gpu}" : 'No GPU on this machine: TRAIN_VAE and ALIGN run on the CPU.')
     }
 }

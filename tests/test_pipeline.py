@@ -338,6 +338,8 @@ def test_problems_of_the_sheet_end_the_run_before_any_work(run_pipeline, tmp_pat
     assert "line 3, column spatial" in run.stdout
     assert "Error executing process" not in run.stdout
     assert "INGEST" not in {process(task) for task in tasks(tmp_path)}
+    # It was killed by the end of the run, and says nothing of GPUs.
+    assert "CHECK_DEVICE, which asks for a GPU" not in run.stdout
     assert action(read_crate(tmp_path / "results"))["error"].startswith("2 problems in sheet.csv")
 
 
