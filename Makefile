@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup peers demo run images test test-full test-docker test-podman test-slurm lint format lock clean
+.PHONY: help setup demo run images test test-full test-docker test-podman test-slurm lint format lock clean
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 NEXTFLOW := "$(CURDIR)/.nextflow-runtime/nextflow"
@@ -8,7 +8,7 @@ OUTDIR ?= results
 ARGS ?=
 RESUME = $(if $(wildcard .nextflow/history),-resume)
 PIPELINE = main.nf functions modules conf nextflow.config
-LOCK = uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+LOCK = uv pip compile --quiet --upgrade --universal --python-version 3.12 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List the targets
@@ -17,9 +17,6 @@ help: ## List the targets
 setup: ## Install Python packages and Nextflow into this folder
 	@scripts/bootstrap_nextflow.sh
 	@scripts/bootstrap_python.sh
-
-peers: setup ## Install Tangram too, for --baselines
-	@scripts/bootstrap_python.sh peers
 
 demo: setup ## Run the embedded demo; again: resume it
 	@$(NEXTFLOW) run . -profile test $(RESUME) --outdir "$(OUTDIR)/demo" $(ARGS)
@@ -62,10 +59,9 @@ format: setup ## Format the code and regenerate the table of parameters
 
 lock: ## Resolve the locked Python packages anew
 	@$(LOCK) pyproject.toml -o containers/requirements.lock
-	@$(LOCK) pyproject.toml --extra peers -c containers/requirements.lock -o containers/requirements-peers.lock
 	@$(LOCK) --group dev -c containers/requirements.lock -o containers/requirements-dev.lock
 	@echo 'awscli>=1.40,<2' | $(LOCK) - -o containers/requirements-awscli.lock
-	@sed -i.orig "s/sha256 .*/sha256 $$(sha256sum <containers/requirements-peers.lock | cut -c1-64)/" containers/environment.yml
+	@sed -i.orig "s/sha256 .*/sha256 $$(sha256sum <containers/requirements.lock | cut -c1-64)/" containers/environment.yml
 	@rm containers/environment.yml.orig
 
 clean: ## Remove what was installed and what runs left behind; results stay

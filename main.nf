@@ -9,7 +9,6 @@ include { costTable ; findTrace ; readTrace } from './functions/trace'
 include { PARSE_SHEET } from './modules/parse_sheet/main'
 include { DESCRIBE_INPUT } from './modules/describe_input/main'
 include { CHECK_INPUT } from './modules/check_input/main'
-include { CHECK_PEERS } from './modules/check_peers/main'
 include { CHECK_DEVICE } from './modules/check_device/main'
 include { INGEST } from './modules/ingest/main'
 include { QUALITY_CONTROL } from './modules/quality_control/main'
@@ -77,14 +76,7 @@ def defaultArm(options) {
 
 // The published methods that --baselines may name, each a task of its own, and the packages they are from.
 def peerPackages() {
-    return [tangram: 'tangram-sc', gimvi: 'scvi-tools', spage: 'scikit-learn']
-}
-
-def requireInstalled(missing) {
-    if (missing.text) {
-        error(missing.text.trim())
-    }
-    return true
+    return [tangram: 'scviva-tools', gimvi: 'scviva-tools', spage: 'scikit-learn']
 }
 
 def failureText(failure) {
@@ -187,13 +179,11 @@ workflow STLATENT {
         inputs.map { all -> sourcesJson(all) },
         code,
     )
-    CHECK_PEERS(channel.fromList(peer_names).toList().filter { names -> names }.map { names -> names.join(',') }, code)
-    installed = CHECK_PEERS.out.map { missing -> requireInstalled(missing) }.ifEmpty(true)
     // what torch sees where the GPU tasks will run: [gpu, reason, node, executor, asked], or nothing
     CHECK_DEVICE(channel.of(code).filter { options.use_gpu })
     sight = CHECK_DEVICE.out.map { json, executor, asked -> readJson(json) + [executor: executor, asked: asked == 'asked'] }.ifEmpty([:])
     sight.subscribe { seen -> tellDevice(seen, options.use_gpu, workflow.containerEngine) }
-    input = CHECK_INPUT.out.combine(installed).map { json, problems, requests, _installed -> [readInput(json, problems), requests] }
+    input = CHECK_INPUT.out.map { json, problems, requests -> [readInput(json, problems), requests] }
 
     // [[id, kind, reference], source, request]: samples, and the references that they share
     wanted = input.flatMap { checked, requests ->

@@ -1,6 +1,6 @@
 # The packages of every task that runs on a CPU. The pipeline's own code is not in it: Nextflow
 # brings bin/ to each task. Build: make images; or docker build -f containers/cpu.Dockerfile .
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.13-slim-trixie
 
 # A stage of its own, so that addresses and certificates of the building site stay out of the image.
 FROM ${BASE_IMAGE} AS build
@@ -8,7 +8,7 @@ ARG PIP_INDEX_URL
 ARG PIP_CERT
 ARG TORCH_INDEX
 ARG TORCH_HASH
-COPY containers/install.sh containers/requirements-peers.lock containers/requirements-awscli.lock /build/
+COPY containers/install.sh containers/requirements.lock containers/requirements-awscli.lock /build/
 RUN /build/install.sh
 
 FROM ${BASE_IMAGE}

@@ -21,8 +21,8 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     apt-get update
     apt-get install --yes --no-install-recommends ca-certificates python3-venv
 fi
-python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || {
-    echo "The base image's python3 is $(python3 -V); the locked packages need 3.11, 3.12 or 3.13." >&2
+python3 -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 15))' || {
+    echo "The base image's python3 is $(python3 -V); the locked packages need 3.12, 3.13 or 3.14." >&2
     exit 1
 }
 
@@ -37,9 +37,9 @@ pip() {
 python3 -m venv --without-pip "$target/env"
 env=$target/env/bin/python
 if [ -n "${TORCH_INDEX:-}" ]; then
-    without_torch "$locks/requirements-peers.lock" >/tmp/requirements.lock
+    without_torch "$locks/requirements.lock" >/tmp/requirements.lock
     pip "$env" install --require-hashes --no-deps -r /tmp/requirements.lock
-    sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$locks/requirements-peers.lock" >/tmp/torch.lock
+    sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$locks/requirements.lock" >/tmp/torch.lock
     if [ -n "${TORCH_HASH:-}" ]; then
         sed -i "s/\$/ --hash=$TORCH_HASH/" /tmp/torch.lock
         pip "$env" install --require-hashes --no-deps --index-url "$TORCH_INDEX" -r /tmp/torch.lock
@@ -47,7 +47,7 @@ if [ -n "${TORCH_INDEX:-}" ]; then
         pip "$env" install --index-url "$TORCH_INDEX" -r /tmp/torch.lock
     fi
 else
-    pip "$env" install --require-hashes -r "$locks/requirements-peers.lock"
+    pip "$env" install --require-hashes -r "$locks/requirements.lock"
 fi
 pip "$env" check
 

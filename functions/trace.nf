@@ -37,7 +37,7 @@ def taskHash(path) {
 // input of a task. Without a container engine the images that Nextflow lists were not used.
 def costTable(text, engine) {
     def columns = ['process', 'status', 'exit', 'attempt', 'cpus', '%cpu', 'memory', 'peak_rss', 'time', 'realtime', 'queue', 'container']
-    def uncounted = ['CHECK_PEERS', 'CHECK_DEVICE', 'COLLATE', 'MULTIQC']
+    def uncounted = ['CHECK_DEVICE', 'COLLATE', 'MULTIQC']
     def lines = text.readLines().collect { line -> line.split('\t', -1).toList() }
     def rows = lines
         .drop(1)

@@ -1,38 +1,17 @@
 #!/usr/bin/env bash
-# Install the locked Python environment into .venv, unless it is there already. With "peers" as
-# argument, install the optional packages of published methods too; they stay at the next call.
+# Install the locked Python environment into .venv, unless it is there already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 stamp=.venv/installed.lock
-packages=requirements
-if [ "${1:-}" = peers ] || grep -qs '^tangram-sc==' "$stamp"; then
-    packages=requirements-peers
-fi
-locks=("containers/$packages.lock" containers/requirements-dev.lock)
+locks=(containers/requirements.lock containers/requirements-dev.lock)
 
 fail() {
     printf 'stlatent: %s\n' "$@" >&2
     exit 1
 }
 
-supported() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
-}
-
-find_python() {
-    local name
-    for name in python3.13 python3.12 python3.11 python3; do
-        if supported "$name"; then
-            command -v "$name"
-            return
-        fi
-    done
-    fail "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH." \
-        "Debian 12, Ubuntu 24.04: sudo apt install python3 python3-venv; macOS: brew install python@3.12"
-}
-
-# uv from the PATH, else from the package index into .uv
+# uv from the PATH, else from the package index into .uv, by any Python
 find_uv() {
     local python=$1
     if uv --version >/dev/null 2>&1; then
@@ -48,19 +27,30 @@ find_uv() {
     echo "$PWD/.uv/bin/uv"
 }
 
+# Of nothing that suits on this machine, what uv can fetch: into .uv, as all else is in this folder.
+fetch_python() {
+    echo "No Python 3.12, 3.13 or 3.14 on this machine: uv fetches one into .uv" >&2
+    export UV_PYTHON_INSTALL_DIR=$PWD/.uv/python UV_PYTHON_INSTALL_BIN=0
+    "$1" python install --quiet 3.13 >&2 && scripts/find_python.sh
+}
+
 if [ -x .venv/bin/python ] && cat "${locks[@]}" | cmp -s - "$stamp"; then
     exit 0
 fi
 
-python=$(find_python)
-uv=$(find_uv "$python")
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 if [ -n "${PIP_INDEX_URL:-}" ]; then
     export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
 fi
+python=$(scripts/find_python.sh) || python=
+uv=$(find_uv "${python:-python3}")
+[ -n "$python" ] || python=$(fetch_python "$uv") ||
+    fail "Python 3.12, 3.13 or 3.14 is needed; none was found, and none could be fetched. Install one:" \
+        "Debian 13, Ubuntu 24.04: sudo apt install python3 python3-venv; RHEL 9: sudo dnf install python3.12; macOS: brew install python@3.13; Debian 12 has none: pyenv install 3.13, or uv python install 3.13 where GitHub can be reached"
 
 echo "Installing the Python environment into .venv (about 6 GB with CUDA libraries)" >&2
-if ! supported .venv/bin/python; then
+# One of an older Python, or of one that is gone, is made anew.
+if ! scripts/find_python.sh .venv/bin/python >/dev/null; then
     rm -rf .venv
     "$uv" venv --quiet --relocatable --python "$python" .venv
 fi

@@ -3,7 +3,7 @@
 #   ENGINE          docker (default) or podman
 #   KINDS           "cpu gpu" (default), or one of them
 #   REPOSITORY      name before the tag: stlatent (default), or registry.example.org/core/stlatent
-#   BASE_IMAGE      Debian or Ubuntu with Python 3.11 to 3.13; GPU_BASE_IMAGE for the GPU image alone
+#   BASE_IMAGE      Debian or Ubuntu with Python 3.12 to 3.14; GPU_BASE_IMAGE for the GPU image alone
 #   INDEX           package index instead of PyPI
 #   CERT            file in the base image with the site's certificates, for pip
 #   TORCH_INDEX     index of torch for the CPU image: https://download.pytorch.org/whl/cpu

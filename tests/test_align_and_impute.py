@@ -97,7 +97,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def test_same_seed_gives_identical_imputed_values(case: Case) -> None:
     first, second = case.impute("all"), case.impute("all")
     np.testing.assert_array_equal(first.X, second.X)
-    for layer in first.layers:
+    for layer in slots.layers(first):
         np.testing.assert_array_equal(first.layers[layer], second.layers[layer])
 
 
@@ -112,16 +112,16 @@ def test_values_of_hidden_genes_change_nothing_in_their_fold(case: Case, tmp_pat
     after = case.impute("1", spatial=tmp_path / "changed.h5ad")
     assert before.var_names.tolist() == case.hidden
     np.testing.assert_array_equal(before.X, after.X)
-    for layer in before.layers:
+    for layer in slots.layers(before):
         np.testing.assert_array_equal(before.layers[layer], after.layers[layer])
 
 
 def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case) -> None:
     fold, complete = case.impute("1"), case.impute("all")
     candidates = {*CANDIDATES, "decoder"}
-    assert set(fold.layers) == candidates
+    assert set(slots.layers(fold)) == candidates
     assert set(fold.obsm) == {"spatial"}
-    assert set(complete.layers) == {"transfer", "decoder", "normalised"}
+    assert set(slots.layers(complete)) == {"transfer", "decoder", "normalised"}
     assert set(complete.obsm) == {"spatial", "X_aligned", "X_unaligned", "X_spatial", "X_joint"}
     joint = np.hstack([complete.obsm["X_aligned"], complete.obsm["X_spatial"]])
     np.testing.assert_array_equal(complete.obsm["X_joint"], joint)

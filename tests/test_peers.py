@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import anndata
@@ -14,10 +13,9 @@ import pytest
 from click.testing import CliRunner
 from scipy import sparse
 
-import check_peers
 import run_baselines
 import run_peer
-from stlatent import peers, slots
+from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import visible_library
 from stlatent.failures import DataError
@@ -37,10 +35,7 @@ QUICK = {
     "gimvi": partial(gimvi.predict, epochs=3),
     "spage": spage.predict,
 }
-needs_tangram = pytest.mark.skipif(
-    find_spec("tangram") is None, reason="tangram-sc is not installed: make peers"
-)
-METHODS = [pytest.param("tangram", marks=needs_tangram), "gimvi", "spage"]
+METHODS = ["tangram", "gimvi", "spage"]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +168,7 @@ def test_command_line(spatial, reference, fold, tmp_path: Path):
     assert outcome.exit_code == 0, outcome.output
     result = slots.read(tmp_path / "p.h5ad", slots.IMPUTED)
     assert list(result.var_names) == fold.hidden
-    assert list(result.layers) == list(slots.facts(result)["seconds"]) == ["spage"]
+    assert list(slots.layers(result)) == list(slots.facts(result)["seconds"]) == ["spage"]
     assert slots.facts(result)["arm"] == "baseline"
 
     content["hidden"] = ["Nowhere1"]
@@ -183,16 +178,6 @@ def test_command_line(spatial, reference, fold, tmp_path: Path):
     failure = json.loads((tmp_path / "f.json").read_text())
     assert (failure["step"], failure["method"], failure["fold"]) == ("PEER", "spage", "1")
     assert "Nowhere1" in failure["reason"]
-
-
-def test_packages_that_are_missing_are_named_with_the_cure(tmp_path: Path, monkeypatch):
-    arguments = ["--methods", "gimvi,tangram", "--output", str(tmp_path / "missing.txt")]
-    monkeypatch.setitem(peers.OPTIONAL, "tangram", ("tangram-sc", "no_such_module"))
-    assert CliRunner().invoke(check_peers.main, arguments).exit_code == 0
-    assert "tangram needs tangram-sc: run `make peers`" in (tmp_path / "missing.txt").read_text()
-    monkeypatch.setitem(peers.OPTIONAL, "tangram", ("tangram-sc", "json"))
-    assert CliRunner().invoke(check_peers.main, arguments).exit_code == 0
-    assert (tmp_path / "missing.txt").read_text() == ""
 
 
 def test_all_that_can_be_asked_for_is_there():

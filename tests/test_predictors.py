@@ -176,7 +176,7 @@ def test_command_line(study, tmp_path: Path):
     assert outcome.exit_code == 0, outcome.output
     result = slots.read(tmp_path / "b.h5ad", slots.IMPUTED)
     assert list(result.var_names) == fold.hidden
-    assert set(result.layers) == {"ridge", "null"}
+    assert set(slots.layers(result)) == {"ridge", "null"}
     np.testing.assert_array_equal(result.X, result.layers["ridge"])
     facts = slots.facts(result)
     assert (facts["fold"], facts["arm"], facts["source"]) == ("1", "baseline", "s")

@@ -333,7 +333,7 @@ def test_without_folds_the_prior_speaks_and_intervals_are_absent(sample: Path) -
     assert content["intervals"] is None and "no genes were held out" in content["intervals_reason"]
     assert content["reliability"]["from"] == "prior"
     written = anndata.read_h5ad(sample / "out.h5ad")
-    assert not [name for name in written.layers if name.startswith("lower")]
+    assert not [name for name in slots.layers(written) if name.startswith("lower")]
     expected = reliability.read_prior().predict(written.var, counts=True)
     np.testing.assert_allclose(written.var["reliability"], expected["reliability"])
     with pytest.raises(ValueError, match="no intervals"):

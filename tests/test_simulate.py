@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import simulate_tissue
+from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.graph import morans_i, neighbours, row_weights
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
@@ -131,4 +132,4 @@ def test_truth_on_request(tmp_path):
     assert CliRunner().invoke(simulate_tissue.main, arguments).exit_code == 0
     truth = anndata.read_h5ad(tmp_path / "sample_a.truth.h5ad")
     assert truth.shape == (50, 1000)
-    assert set(truth.layers) == {"proportions"}
+    assert set(slots.layers(truth)) == {"proportions"}

@@ -53,6 +53,11 @@ def note(adata: AnnData, **values: Any) -> None:
     adata.uns[UNS] = noted
 
 
+def layers(adata: AnnData) -> dict[str, Any]:
+    """Return the layers by name, without ``X``, which anndata since 0.13 lists as layer None."""
+    return {name: values for name, values in adata.layers.items() if name is not None}
+
+
 def label_column(adata: AnnData, key: str) -> Any | None:
     """Return the ``obs`` column that ``key`` (one of `KEYS`) points to, or None when not given."""
     column = facts(adata).get(key)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
-from typing import TypeVar
 
 from stlatent.failures import is_gpu_memory
-
-T = TypeVar("T")
 
 SMALLEST = 16
 
 
-def with_smaller_batches(
+def with_smaller_batches[T](
     run: Callable[[int], T], batch_size: int, smallest: int = SMALLEST
 ) -> tuple[T, list[int]]:
     """Call ``run(batch_size)``, and with half of it for as long as the GPU's memory runs out.

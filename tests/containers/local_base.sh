@@ -6,7 +6,7 @@ set -euo pipefail
 
 engine=$1
 name=$2
-suite=bookworm
+suite=trixie
 cache=${STLATENT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/stlatent}
 archive=$cache/debian-$suite.tar
 

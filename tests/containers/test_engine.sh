@@ -71,7 +71,7 @@ find_base() {
         if "$engine" pull "docker.io/library/$official" >/dev/null 2>&1; then
             BASE_IMAGE=docker.io/library/$official
         else
-            BASE_IMAGE=localhost/stlatent-base:bookworm
+            BASE_IMAGE=localhost/stlatent-base:trixie
             tests/containers/local_base.sh "$engine" "$BASE_IMAGE"
         fi
     fi
@@ -98,7 +98,8 @@ check_image() {
         -w /tmp "$image" bash -euc '
         python -c "
 import sys
-import anndata, click, h5py, matplotlib.pyplot, multiqc, numba, scanpy, scvi, sklearn, skmisc, tangram, torch, umap
+import anndata, click, h5py, matplotlib.pyplot, multiqc, numba, scanpy, scvi, sklearn, skmisc, torch, umap
+import scviva.external, scviva.model
 numba.njit(lambda x: x + 1)(1)
 print(\"Python\", sys.version.split()[0], \"torch\", torch.__version__)
 "

@@ -50,13 +50,13 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
     facts = slots.facts(imputed)
     seconds = dict(facts.get("seconds", {}))
     if facts.get("arm") == BASELINE_ARM:
-        for name, layer in imputed.layers.items():
+        for name, layer in slots.layers(imputed).items():
             yield name, dense(layer), float(seconds.get(name, np.nan))
         return
     used = set(imputed.var["method"]) if "method" in imputed.var else set(seconds)
     slowest = max((float(s) for name, s in seconds.items() if name in used), default=float("nan"))
     yield METHOD, dense(imputed.X), float(seconds.get(METHOD, slowest))
-    for name, layer in imputed.layers.items():
+    for name, layer in slots.layers(imputed).items():
         if name != slots.NORMALISED:
             yield f"{METHOD}_{name}", dense(layer), float(seconds.get(name, np.nan))
 

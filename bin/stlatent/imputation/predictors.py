@@ -98,7 +98,7 @@ def null(problem: Problem) -> Array:
     """
     mean = problem.reference_target.mean(axis=0)
     if problem.counts:
-        level = np.ones(len(problem.tissue_panel), dtype=np.float32)
+        level: Array = np.ones(len(problem.tissue_panel), dtype=np.float32)
     else:
         level = problem.tissue_panel.mean(axis=1)
         level = level / max(float(level.mean()), 1e-12)

@@ -1,4 +1,4 @@
-"""gimVI (Lopez et al. 2019, arXiv:1905.02269), from scvi-tools."""
+"""gimVI (Lopez et al. 2019, arXiv:1905.02269), from scviva-tools."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _train(cells: AnnData, spots: AnnData, seed: int, epochs: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import scvi
-        from scvi.external import GIMVI
+        from scviva.model import GIMVI
 
         scvi.settings.verbosity = logging.ERROR
         scvi.settings.seed = seed

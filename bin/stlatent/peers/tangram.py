@@ -1,7 +1,9 @@
-"""Tangram (Biancalani et al. 2021, Nature Methods 18:1352), from the package tangram-sc."""
+"""Tangram (Biancalani et al. 2021, Nature Methods 18:1352), from scviva-tools."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import warnings
 from typing import TYPE_CHECKING
@@ -95,37 +97,26 @@ def _map(cells: Array, tissue: Array, seed: int, epochs: int) -> Array:
     """Return the probability of every cell (row) to be at every spot (column)."""
     import anndata
 
-    tangram = _import()
-    names = [f"gene_{position}" for position in range(cells.shape[1])]
-    adatas = []
-    for values in (cells, tissue):
-        adata = anndata.AnnData(sp.csr_matrix(values))
-        adata.var_names = names
-        # tangram.pp_adatas would note the genes in the order of a set, another one in every process.
-        adata.uns.update(training_genes=names, overlap_genes=names)
-        adatas.append(adata)
     density = tissue.sum(axis=1, dtype=np.float64)
-    adatas[1].obs["rna_count_based_density"] = density / density.sum()
-    with warnings.catch_warnings():
+    # Names of their own: MuData looks for what both have in common.
+    of_cells, of_tissue = (anndata.AnnData(sp.csr_matrix(values)) for values in (cells, tissue))
+    of_cells.obs_names = [f"cell_{position}" for position in range(len(cells))]
+    of_tissue.obs["density"] = density / density.sum()
+    # Its progress bar cannot be turned off.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        mapped = tangram.map_cells_to_space(
-            *adatas,
-            mode="cells",
-            device="cpu",
-            density_prior="rna_count_based",
-            num_epochs=epochs,
-            random_state=seed + 1,  # it takes 0 for no seed
-            verbose=False,
+        import mudata
+        import scvi
+        from scviva.external import Tangram
+
+        scvi.settings.verbosity = logging.ERROR
+        scvi.settings.seed = seed
+        both = mudata.MuData({"cells": of_cells, "tissue": of_tissue})
+        Tangram.setup_mudata(
+            both,
+            density_prior_key="density",
+            modalities={"sc_layer": "cells", "sp_layer": "tissue", "density_prior_key": "tissue"},
         )
-    return np.asarray(mapped.X)
-
-
-def _import():  # type: ignore[no-untyped-def]
-    """Import tangram, which sets the level of the root logger, and leave that as it was."""
-    root = logging.getLogger()
-    level = root.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tangram
-    root.setLevel(level)
-    return tangram
+        model = Tangram(both)
+        model.train(max_epochs=epochs, accelerator="cpu", devices=1)
+    return np.asarray(model.get_mapper_matrix())
