@@ -2,6 +2,7 @@ include { checkParameters ; parameterHelp } from './functions/parameters'
 include { fingerprint } from './functions/code'
 include { gitRevision ; sheetEntity ; writeCrate } from './functions/crate'
 include { containerEngine } from './functions/engine'
+include { listed } from './functions/files'
 include { imageRecords } from './functions/images'
 include { checkPlatform ; deviceFact ; tellDevice } from './functions/platform'
 include { inputSources } from './functions/sheet'
@@ -119,7 +120,7 @@ def versionLine(process, tool, version) {
 // What errorStrategy noted of tasks that it gave up in this run.
 def lostTasks() {
     def folder = workflow.workDir.resolve("lost/${workflow.runName}")
-    return folder.exists() ? folder.listFiles().toList().sort { path -> path.name } : []
+    return folder.exists() ? listed(folder) : []
 }
 
 // How many GPUs a task of a process asked for. Tasks that succeeded say so; of a process of which all
@@ -434,9 +435,13 @@ workflow {
         made = [:]
         STLATENT.out.provenance.subscribe { json -> made.provenance = json }
         STLATENT.out.versions.subscribe { yml -> made.versions = yml }
+        // Some versions of Nextflow call it twice.
         workflow.onComplete = {
-            printSummary(file(options.outdir))
-            writeCrate(options, facts, given, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
+            if (!made.told) {
+                made.told = true
+                printSummary(file(options.outdir))
+                writeCrate(options, facts, given, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
+            }
         }
     }
 }

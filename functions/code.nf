@@ -1,3 +1,5 @@
+include { listed } from './files'
+
 // SHA-256 over the names and contents of the Python files below a folder, and of the numbers that
 // they read: Nextflow's own task hash sees only the script that a command names, not the package that
 // it imports.
@@ -13,10 +15,7 @@ def fingerprint(folder) {
 }
 
 def sourceFiles(folder) {
-    return folder
-        .listFiles()
-        .toList()
-        .collectMany { file ->
-            file.isDirectory() ? sourceFiles(file) : (file.name =~ /\.(py|json)$/ ? [file] : [])
-        }
+    return listed(folder).collectMany { file ->
+        file.isDirectory() ? sourceFiles(file) : (file.name =~ /\.(py|json)$/ ? [file] : [])
+    }
 }

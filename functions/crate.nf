@@ -1,3 +1,4 @@
+include { listed } from './files'
 include { outputOf } from './shell'
 include { findTrace } from './trace'
 
@@ -134,7 +135,7 @@ def resultFiles(outdir, told) {
 
 def filesBelow(folder) {
     return folder.exists()
-        ? folder.listFiles().toList().sort().collectMany { path -> path.isDirectory() ? filesBelow(path) : [path] }
+        ? listed(folder).collectMany { path -> path.isDirectory() ? filesBelow(path) : [path] }
         : []
 }
 
