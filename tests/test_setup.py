@@ -1,0 +1,119 @@
+"""What `make setup` does about Python on machines that have none, old ones or several."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+THIS = Path(sys._base_executable)  # type: ignore[attr-defined]
+TOOLS = ("bash", "cat", "cmp", "dirname", "env", "grep", "rm", "sed", "sort")
+UV = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+needs_uv = pytest.mark.skipif(not Path(UV).exists(), reason="no uv: make setup")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, str]:
+    """Give the environment of a machine without any Python."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(str(shutil.which(name)))
+    kept = {name: value for name, value in os.environ.items() if "CERT" in name or "SSL" in name}
+    return kept | {"PATH": str(tools), "HOME": str(tmp_path / "home"), "UV_CACHE_DIR": uv_cache()}
+
+
+def uv_cache() -> str:
+    return os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
+
+
+def run(script: Path, machine: dict[str, str], *arguments: object) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [script, *map(str, arguments)], env=machine, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+def add(python: Path, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / name).symlink_to(python)
+    return folder / name
+
+
+def old_python(folder: Path) -> Path:
+    """Write what answers as an interpreter does that the packages are not for: with nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "python3").symlink_to(str(shutil.which("true")))
+    return folder / "python3"
+
+
+@pytest.mark.parametrize(
+    "folder", [".pyenv/versions/3.13.9/bin", "python/cpython-3.12.1-linux/bin"]
+)
+def test_an_old_python_on_the_path_does_not_hide_a_newer_one(folder, machine, tmp_path):
+    old_python(tmp_path / "tools")
+    home = Path(machine["HOME"])
+    if folder.startswith("."):
+        expected = add(THIS, home / folder, "python")
+    else:
+        expected = add(THIS, home / ".local/share/uv" / folder, "python3")
+    code, found, _ = run(ROOT / "scripts" / "find_python.sh", machine)
+    assert (code, found) == (0, str(expected))
+
+
+def test_without_a_python_that_suits_none_is_named(machine, tmp_path):
+    script = ROOT / "scripts" / "find_python.sh"
+    assert run(script, machine)[:2] == (1, "")
+    assert run(script, machine, old_python(tmp_path / "old"))[:2] == (1, "")
+    assert run(script, machine, THIS)[:2] == (0, str(THIS))
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Copy what installs, with one small package in each lock."""
+    folder = tmp_path / "a clone"
+    (folder / "containers").mkdir(parents=True)
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for lock, package in (("requirements", "click"), ("requirements-dev", "iniconfig")):
+        text = (ROOT / "containers" / f"{lock}.lock").read_text()
+        (block,) = re.findall(rf"^{package}==.*?(?=^[a-z])", text, flags=re.M | re.S)
+        (folder / "containers" / f"{lock}.lock").write_text(block)
+    return folder
+
+
+@needs_uv
+def test_what_to_install_is_said_where_none_is_found_and_none_can_be_fetched(
+    clone, machine, tmp_path
+):
+    (tmp_path / "tools" / "uv").symlink_to(UV)
+    settings = machine | {"UV_PYTHON_DOWNLOADS": "never", "UV_OFFLINE": "1"}
+    code, _, told = run(clone / "scripts" / "bootstrap_python.sh", settings)
+    assert code == 1
+    for text in (
+        "Python 3.12, 3.13 or 3.14",
+        "Debian 12",
+        "Debian 13, Ubuntu 24.04",
+        "RHEL 9",
+        "macOS",
+    ):
+        assert text in told, told
+    assert not (clone / ".venv").exists()
+
+
+@needs_uv
+def test_an_environment_of_another_python_is_made_anew(clone, machine, tmp_path):
+    (tmp_path / "tools" / "uv").symlink_to(UV)
+    add(THIS, Path(machine["HOME"]) / ".pyenv/versions/3.13.9/bin", "python")
+    old = old_python(clone / ".venv" / "bin").rename(clone / ".venv" / "bin" / "python")
+    script = clone / "scripts" / "bootstrap_python.sh"
+    code, _, told = run(script, machine)
+    assert code == 0, told
+    done = subprocess.run([old, "-c", "import click, iniconfig"], check=False)
+    assert done.returncode == 0
+    assert run(script, machine) == (0, "", "")
