@@ -51,7 +51,7 @@ lint: setup ## Check style, types and the pipeline's language
 	@scripts/check_nextflow_format.sh $(NEXTFLOW) $(PIPELINE)
 	@$(PYTHON) scripts/parameters_table.py --check
 
-format: setup ## Format the code and regenerate the table of parameters
+format: setup ## Format the code and regenerate docs/parameters.md
 	@$(PYTHON) -m ruff check --fix --select I bin tests scripts benchmarks
 	@$(PYTHON) -m ruff format bin tests scripts benchmarks
 	@$(NEXTFLOW) lint -format -spaces 4 $(PIPELINE)
