@@ -35,8 +35,8 @@ def spatial() -> anndata.AnnData:
 def prediction(spatial, genes, fold, layers, arm="default", x=None, seconds=None):
     obsm = {"spatial": spatial.obsm["spatial"]}
     x = next(iter(layers.values())) if x is None else x
-    adata = anndata.AnnData(x, spatial.obs, pd.DataFrame(index=genes), layers=layers, obsm=obsm)
     seconds = seconds or dict.fromkeys(layers, 1.5)
+    adata = anndata.AnnData(x, spatial.obs, pd.DataFrame(index=genes), layers=layers, obsm=obsm)
     slots.note(adata, kind="spatial", source="s1", counts=True, fold=fold, arm=arm, seconds=seconds)
     return adata
 
