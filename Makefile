@@ -7,6 +7,8 @@ PYTHON := "$(CURDIR)/.venv/bin/python"
 OUTDIR ?= results
 ARGS ?=
 RESUME = $(if $(wildcard .nextflow/history),-resume)
+# Two at a time, each with whole files in their order: the long ones come first.
+PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIPELINE = main.nf functions modules conf nextflow.config
 LOCK = uv pip compile --quiet --upgrade --universal --python-version 3.12 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -29,10 +31,10 @@ images: ## Build the container images: make images ENGINE=podman KINDS=cpu
 	@scripts/build_images.sh
 
 test: setup ## Run the tests
-	@$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	@$(PYTHON) -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 test-full: setup ## Run the tests, the slow ones too
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 test-docker: setup ## Run the demo in Docker containers and compare it with a plain run
 	@tests/containers/test_engine.sh docker

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from stlatent import slots
+from stlatent import slots
 from stlatent.simulate import Settings, Study, simulate
 
 COLUMNS = ("sample", "spatial", "reference", "batch_key", "label_key", "spatial_label_key")
@@ -66,7 +68,8 @@ def _settings_options(command: Any) -> Any:
 )
 @_settings_options
 def main(output_dir: Path, seed: int, truth: bool, **sizes: Any) -> None:
-    write_study(simulate(Settings(**sizes), seed), output_dir, truth)
+    with slots.plain_text():
+        write_study(simulate(Settings(**sizes), seed), output_dir, truth)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ PARAMETERS = QUICK_PARAMETERS | {
 HOSTILE = 'it\'s "50%" $(touch title) `touch tick` \\n {x} & <b>'
 QUOTED = 'it\'s a "tissue" (50%) `touch tick`; touch semicolon & x.h5ad'
 KEY = 'it\'s "b" $(touch key) `touch key`'
-FINISHING = ("one", "two", "three", "four", "five", "retried", "quoted")
+FINISHING = ("one", "two", "retried", "quoted")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def options(parameters: dict[str, object]) -> list[str]:
 
 @dataclass(frozen=True)
 class Broken:
-    """A run of eleven samples in which four are lost, each in its own way."""
+    """A run of eight samples in which four are lost, each in its own way."""
 
     folder: Path
     output: str
@@ -88,7 +88,7 @@ def broken(run_pipeline, compiled, tmp_path_factory) -> Broken:
     reference.obs[KEY] = reference.obs["batch"]
     reference.write_h5ad(data / "the reference's.h5ad", compression="gzip")
     study.samples["sample_a"].measured.write_h5ad(data / "one.h5ad", compression="gzip")
-    for name in ("two", "three", "four", "five", "retried", "killed", "crashed", "inside"):
+    for name in ("two", "retried", "killed", "crashed", "inside"):
         shutil.copy(data / "one.h5ad", data / f"{name}.h5ad")
     shutil.copy(data / "one.h5ad", data / QUOTED)
     content = (data / "one.h5ad").read_bytes()
@@ -140,7 +140,7 @@ def test_a_truncated_or_damaged_file_is_read_once(broken, sample):
     )
     assert "Cure: copy or download the file again" in failure["reason"]
     reads = [name for name in broken.attempts if name.startswith("DESCRIBE_INPUT")]
-    assert len(reads) == 12
+    assert len(reads) == 9
     assert all(len(broken.attempts[name]) == 1 for name in reads)
     assert f"INGEST ({sample})" not in broken.attempts
 
@@ -236,6 +236,7 @@ def same(one: Path, other: Path) -> None:
     pd.testing.assert_frame_equal(*[table.drop(columns="seconds") for table in scores])
 
 
+@pytest.mark.slow
 def test_a_killed_head_resumes_to_the_same_results(run_pipeline, compiled, tmp_path):
     study = simulate(SIZES, seed=1)
     study.reference.write_h5ad(tmp_path / "reference.h5ad")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,6 +95,19 @@ def read(path: str | Path, contract: Contract) -> AnnData:
     return check(adata, contract, Path(path).name)
 
 
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Write text as anndata before 0.11 and readers in other languages know it.
+
+    Text with missing values cannot be written so: make it categories.
+    """
+    import anndata
+
+    with anndata.settings.override(allow_write_nullable_strings=False):
+        yield
+
+
 def write(adata: AnnData, path: str | Path, contract: Contract) -> None:
     """Check ``adata`` against ``contract`` and write it compressed."""
-    check(adata, contract, Path(path).name).write_h5ad(path, compression="gzip")
+    with plain_text():
+        check(adata, contract, Path(path).name).write_h5ad(path, compression="gzip")

@@ -82,7 +82,8 @@ def write_imputed(
     describer = describe_genes(imputer, genes) if features else None
     compared = list(COMPARED) if features else []
     described = []
-    skeleton.write_h5ad(path, compression="gzip")
+    with slots.plain_text():
+        skeleton.write_h5ad(path, compression="gzip")
     shape = (skeleton.n_obs, len(genes))
     methods = list(dict.fromkeys([default, *layers]))
     with h5py.File(path, "r+") as file:
@@ -173,7 +174,8 @@ def replace_var(file: h5py.File, var: pd.DataFrame) -> None:
     import anndata
 
     del file["var"]
-    anndata.io.write_elem(file, "var", var)
+    with slots.plain_text():
+        anndata.io.write_elem(file, "var", var)
 
 
 def note(path: str | Path, name: str, value: dict[str, float]) -> None:
