@@ -1,4 +1,5 @@
 include { checkParameters ; parameterHelp } from './functions/parameters'
+include { close } from './functions/closing'
 include { fingerprint } from './functions/code'
 include { gitRevision ; sheetEntity ; writeCrate } from './functions/crate'
 include { containerEngine } from './functions/engine'
@@ -435,10 +436,8 @@ workflow {
         made = [:]
         STLATENT.out.provenance.subscribe { json -> made.provenance = json }
         STLATENT.out.versions.subscribe { yml -> made.versions = yml }
-        // Some versions of Nextflow call it twice.
         workflow.onComplete = {
-            if (!made.told) {
-                made.told = true
+            close { ->
                 printSummary(file(options.outdir))
                 writeCrate(options, facts, given, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
             }

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from stlatent import slots
-from stlatent import slots
 from stlatent.simulate import Settings, Study, simulate
 
 COLUMNS = ("sample", "spatial", "reference", "batch_key", "label_key", "spatial_label_key")

@@ -6,6 +6,9 @@ def checkPlatform(options, profiles) {
     if (problems) {
         error(problems.join('\n'))
     }
+    if ('googlebatch' in profiles && workflow.nextflow.version.matches('>=25.10') && !workflow.nextflow.version.matches('>=26.04')) {
+        log.warn("Nextflow ${workflow.nextflow.version} can take tasks that Google Batch itself repeats for failed ones: keep google.batch.maxSpotAttempts at 0, as this profile does, or take 26.04.")
+    }
     // Its settings for a whole run are read before the command line is.
     def early = System.getenv('NXF_SYNTAX_PARSER') == 'v2' && !workflow.nextflow.version.matches('>=25.10')
     if (early && profiles.any { profile -> profile in ['awsbatch', 'googlebatch'] }) {

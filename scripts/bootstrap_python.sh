@@ -48,7 +48,7 @@ uv=$(find_uv "${python:-python3}")
     fail "Python 3.12, 3.13 or 3.14 is needed; none was found, and none could be fetched. Install one:" \
         "Debian 13, Ubuntu 24.04: sudo apt install python3 python3-venv; RHEL 9: sudo dnf install python3.12; macOS: brew install python@3.13; Debian 12 has none: pyenv install 3.13, or uv python install 3.13 where GitHub can be reached"
 
-echo "Installing the Python environment into .venv (about 6 GB with CUDA libraries)" >&2
+echo "Installing the Python environment into .venv (about 7 GB with CUDA libraries)" >&2
 # One of an older Python, or of one that is gone, is made anew.
 if ! scripts/find_python.sh .venv/bin/python >/dev/null; then
     rm -rf .venv
