@@ -437,7 +437,7 @@ workflow {
         STLATENT.out.provenance.subscribe { json -> made.provenance = json }
         STLATENT.out.versions.subscribe { yml -> made.versions = yml }
         workflow.onComplete = {
-            close { ->
+            close {
                 printSummary(file(options.outdir))
                 writeCrate(options, facts, given, made.provenance ? readJson(made.provenance) : [:], made.versions ? made.versions.text : '')
             }
