@@ -32,6 +32,8 @@ def nextflow() -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: object, folder: Path, parser: str = "v1"
     ) -> subprocess.CompletedProcess[str]:
         settings = {"NXF_ANSI_LOG": "false", "NXF_SYNTAX_PARSER": parser}
+        # Runs this short are over before thorough compilation pays.
+        settings["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | settings | {"PATH": path}
         return subprocess.run(

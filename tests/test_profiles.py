@@ -128,6 +128,7 @@ def test_google_batch_takes_machines_that_carry_the_gpu(asked):
             ), name
 
 
+@pytest.mark.slow
 def test_google_batch_asks_for_no_gpu_when_none_is_wanted(asked):
     arguments = "-profile googlebatch --region r --google_project p --use_gpu false"
     requests, told = asked(*arguments.split(), "--gpu_machine_type", "g2-standard-8")

@@ -219,6 +219,7 @@ def test_the_record_of_a_cloud_and_of_hard_names(nextflow, tmp_path, profile, pa
     }
 
 
+@pytest.mark.slow
 def test_gpus_of_a_process_that_died_and_its_attempts_are_counted_once(
     run_pipeline, tmp_path
 ) -> None:
