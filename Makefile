@@ -7,7 +7,7 @@ PYTHON := "$(CURDIR)/.venv/bin/python"
 OUTDIR ?= results
 ARGS ?=
 RESUME = $(if $(wildcard .nextflow/history),-resume)
-# Two at a time, each with whole files in their order: the long ones come first.
+# Two at a time, each with whole files, so that what a file sets up is set up once.
 PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIPELINE = main.nf functions modules conf nextflow.config
 LOCK = uv pip compile --quiet --upgrade --universal --python-version 3.12 --fork-strategy fewest --generate-hashes \

@@ -1,12 +1,26 @@
 // Work at the end of a run, in a thread that the end of the program waits for, a minute at most: when a
 // task's error ends a run, Nextflow since 25.10 may leave, or interrupt, while onComplete is at work.
 def close(work) {
-    def closing = Thread.start('closing') { -> work.call() }
-    Runtime.runtime.addShutdownHook(new Thread({ -> closing.join(60000) }))
+    def closing = Thread.start('closing') { carefully(work) }
     try {
+        Runtime.runtime.addShutdownHook(new Thread({ closing.join(60000) }))
+        closing.join()
+    }
+    catch (IllegalStateException ending) {
+        log.debug("The program ends already: ${ending.message}")
         closing.join()
     }
     catch (InterruptedException interrupted) {
         log.debug("The end of the run is told while it ends: ${interrupted}")
+        Thread.currentThread().interrupt()
+    }
+}
+
+def carefully(work) {
+    try {
+        work.call()
+    }
+    catch (Exception error) {
+        log.error("The end of the run could not be told or recorded: ${error.message}", error)
     }
 }

@@ -19,10 +19,15 @@ find_uv() {
         return
     fi
     if [ ! -x .uv/bin/uv ]; then
-        "$python" -m venv .uv >&2 ||
-            fail "$python cannot make a virtual environment." "Debian, Ubuntu: sudo apt install python3-venv"
-        .uv/bin/python -m pip install --quiet uv >&2 ||
-            fail "pip could not install uv: look at its message above (network, proxy, certificate)."
+        command -v "$python" >/dev/null || return 1
+        "$python" -m venv .uv >&2 || {
+            echo "stlatent: $python cannot make a virtual environment. Debian, Ubuntu: sudo apt install python3-venv" >&2
+            return 1
+        }
+        .uv/bin/python -m pip install --quiet uv >&2 || {
+            echo "stlatent: pip could not install uv: look at its message above (network, proxy, certificate)." >&2
+            return 1
+        }
     fi
     echo "$PWD/.uv/bin/uv"
 }
@@ -43,8 +48,9 @@ if [ -n "${PIP_INDEX_URL:-}" ]; then
     export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
 fi
 python=$(scripts/find_python.sh) || python=
-uv=$(find_uv "${python:-python3}")
-[ -n "$python" ] || python=$(fetch_python "$uv") ||
+uv=$(find_uv "${python:-python3}") || uv=
+[ -z "$python" ] || [ -n "$uv" ] || exit 1
+[ -n "$python" ] || { [ -n "$uv" ] && python=$(fetch_python "$uv"); } ||
     fail "Python 3.12, 3.13 or 3.14 is needed; none was found, and none could be fetched. Install one:" \
         "Debian 13, Ubuntu 24.04: sudo apt install python3 python3-venv; RHEL 9: sudo dnf install python3.12; macOS: brew install python@3.13; Debian 12 has none: pyenv install 3.13, or uv python install 3.13 where GitHub can be reached"
 

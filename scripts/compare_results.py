@@ -62,7 +62,9 @@ def compare_tables(name: str, expected: pd.DataFrame, other: pd.DataFrame) -> li
         if pd.api.types.is_numeric_dtype(a) and not pd.api.types.is_bool_dtype(a):
             size, position = largest(a.to_numpy(float), b.to_numpy(float))
         else:
-            differ = (a.astype(str) != b.astype(str)).to_numpy()
+            differ = (
+                a.astype(object).fillna("").astype(str) != b.astype(object).fillna("").astype(str)
+            ).to_numpy()
             size, position = float(differ.mean()), int(differ.argmax())
         found.append(Difference(name, str(column), size, str(expected.index[position])))
     return found

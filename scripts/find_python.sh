@@ -10,7 +10,7 @@ import sys, sysconfig
 suits = (3, 12) <= sys.version_info < (3, 15) and sys.implementation.name == "cpython"
 if suits and not sysconfig.get_config_var("Py_GIL_DISABLED"):
     print("%d.%d.%d" % sys.version_info[:3], sys.executable)
-' 2>/dev/null || true
+' </dev/null 2>/dev/null || true
 }
 
 candidates() {
@@ -22,8 +22,8 @@ candidates() {
     for name in python3.14 python3.13 python3.12 python3; do
         command -v "$name" || true
     done
-    printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[234].*/bin/python \
-        "${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/uv/python}"/cpython-3.1[234]*/bin/python3
+    printf '%s\n' "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.1[234].*/bin/python \
+        "${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-${HOME:-}/.local/share}/uv/python}"/cpython-3.1[234]*/bin/python3
 }
 
 candidates "$@" | while read -r python; do describe "$python"; done |

@@ -76,12 +76,21 @@ def test_images_hold_what_the_demo_runs_with() -> None:
     recipes = ["containers/install.sh", "containers/environment.yml", "scripts/bootstrap_python.sh"]
     recipes += [f"containers/{kind}.Dockerfile" for kind in KINDS]
     for recipe in recipes:
-        assert re.search(r"requirements\.lock\b", (ROOT / recipe).read_text()), recipe
+        used = r"(COPY |-r |locks=\().*requirements\.lock\b"
+        assert re.search(used, (ROOT / recipe).read_text()), recipe
     assert "awscli" in pins("requirements-awscli.lock")
     shared = pins("requirements.lock").keys() & pins("requirements-dev.lock").keys()
+    assert shared
     assert {x: pins("requirements.lock")[x] for x in shared}.items() <= pins(
         "requirements-dev.lock"
     ).items()
+
+
+def test_the_front_page_has_no_gaps() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert not re.search(r"@[A-Z]+@", readme)
+    for link in re.findall(r"\]\(([^)#:]+)", readme):
+        assert (ROOT / link).exists(), link
 
 
 def test_all_speak_of_the_same_pythons() -> None:

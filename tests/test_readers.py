@@ -341,3 +341,19 @@ def test_real_data(name: str, counts: bool, real_data) -> None:
     assert described["counts"] == counts
     assert described["has_coordinates"]
     assert not described["empty"]
+
+
+@pytest.mark.parametrize("corner", ["gene,", ""])
+def test_names_that_read_like_missing_values_are_names(corner: str, tmp_path: Path) -> None:
+    names = ["Abc", "NA", "nan", "null"]
+    rows = [f"{gene},{number},0,{number + 1}" for number, gene in enumerate(names)]
+    (tmp_path / "t.csv").write_text("\n".join([f"{corner}NA,s2,s3", *rows]) + "\n")
+    positions = "spot,x,y\nNA,0,1\ns2,1,2\ns3,2,3\n"
+    (tmp_path / "t_coordinates.csv").write_text(positions)
+    place = tmp_path / "t_coordinates.csv"
+    described = readers.describe(tmp_path / "t.csv", "spatial", place)
+    assert described["genes"] == names
+    adata = readers.read(tmp_path / "t.csv", "spatial", place)
+    assert adata.var_names.tolist() == names
+    assert adata.obs_names.tolist() == ["NA", "s2", "s3"]
+    slots.write(adata, tmp_path / "a.h5ad", slots.INGESTED_SPATIAL)

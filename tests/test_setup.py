@@ -25,7 +25,8 @@ def machine(tmp_path: Path) -> dict[str, str]:
     tools.mkdir()
     for name in TOOLS:
         (tools / name).symlink_to(str(shutil.which(name)))
-    kept = {name: value for name, value in os.environ.items() if "CERT" in name or "SSL" in name}
+    site = ("CERT", "SSL", "INDEX", "PROXY", "FIND_LINKS")
+    kept = {x: value for x, value in os.environ.items() if any(part in x.upper() for part in site)}
     return kept | {"PATH": str(tools), "HOME": str(tmp_path / "home"), "UV_CACHE_DIR": uv_cache()}
 
 
@@ -67,6 +68,23 @@ def test_an_old_python_on_the_path_does_not_hide_a_newer_one(folder, machine, tm
     assert (code, found) == (0, str(expected))
 
 
+def test_the_newest_is_taken(machine, tmp_path):
+    home = Path(machine["HOME"])
+    for version in ("3.12.11", "3.13.9", "3.13.10", "3.12.9"):
+        stand_in = home / f".pyenv/versions/{version}/bin/python"
+        stand_in.parent.mkdir(parents=True)
+        # As the question about its version is answered.
+        stand_in.write_text(f"#!{shutil.which('bash')}\necho {version} '{stand_in}'\n")
+        stand_in.chmod(0o755)
+    add(THIS, home / "elsewhere", "python")
+    found = run(ROOT / "scripts" / "find_python.sh", machine)[:2]
+    assert found == (0, str(home / ".pyenv/versions/3.13.10/bin/python"))
+    without_home = {name: value for name, value in machine.items() if name != "HOME"}
+    (tmp_path / "tools" / "python3").symlink_to(THIS)
+    code, found, told = run(ROOT / "scripts" / "find_python.sh", without_home)
+    assert (code, found) == (0, str(tmp_path / "tools" / "python3")), told
+
+
 def test_without_a_python_that_suits_none_is_named(machine, tmp_path):
     script = ROOT / "scripts" / "find_python.sh"
     assert run(script, machine)[:2] == (1, "")
@@ -88,10 +106,31 @@ def clone(tmp_path: Path) -> Path:
 
 
 @needs_uv
+def test_a_python_that_uv_fetched_is_taken(clone, machine, tmp_path):
+    fetching = tmp_path / "tools" / "uv"
+    fetching.write_text(
+        f"""#!{shutil.which("bash")}
+        set -eu
+        [ "$1 ${{2:-}}" = "python install" ] || exec {UV} "$@"
+        {shutil.which("mkdir")} -p "$UV_PYTHON_INSTALL_DIR/cpython-3.13.0-linux/bin"
+        {shutil.which("ln")} -s {THIS} "$UV_PYTHON_INSTALL_DIR/cpython-3.13.0-linux/bin/python3"
+        """
+    )
+    fetching.chmod(0o755)
+    code, _, told = run(clone / "scripts" / "bootstrap_python.sh", machine)
+    assert code == 0 and "uv fetches one into .uv" in told, told
+    assert (clone / ".uv/python/cpython-3.13.0-linux/bin/python3").exists()
+    python = clone / ".venv" / "bin" / "python"
+    assert run(python, machine, "-c", "import click; print(1)")[1] == "1"
+
+
+@pytest.mark.parametrize("has_uv", [True, False])
+@needs_uv
 def test_what_to_install_is_said_where_none_is_found_and_none_can_be_fetched(
-    clone, machine, tmp_path
+    has_uv, clone, machine, tmp_path
 ):
-    (tmp_path / "tools" / "uv").symlink_to(UV)
+    if has_uv:
+        (tmp_path / "tools" / "uv").symlink_to(UV)
     settings = machine | {"UV_PYTHON_DOWNLOADS": "never", "UV_OFFLINE": "1"}
     code, _, told = run(clone / "scripts" / "bootstrap_python.sh", settings)
     assert code == 1
@@ -114,6 +153,9 @@ def test_an_environment_of_another_python_is_made_anew(clone, machine, tmp_path)
     script = clone / "scripts" / "bootstrap_python.sh"
     code, _, told = run(script, machine)
     assert code == 0, told
-    done = subprocess.run([old, "-c", "import click, iniconfig"], check=False)
-    assert done.returncode == 0
+    seen = "import click, iniconfig, sys; print(sys.version_info[:2])"
+    assert run(old, machine, "-c", seen)[1] == str(sys.version_info[:2])
+    assert told.splitlines() == [
+        "Installing the Python environment into .venv (about 7 GB with CUDA libraries)"
+    ]
     assert run(script, machine) == (0, "", "")

@@ -12,6 +12,11 @@ import pandas as pd
 from stlatent.readers.values import Facts
 
 
+def as_names(index: pd.Index[Any]) -> pd.Index[str]:
+    """Return names as text; a missing one is ``nan``."""
+    return pd.Index(np.where(index.isna(), "nan", index.astype(str)), dtype="str")
+
+
 @dataclass
 class Contents:
     """One input as its reader sees it.

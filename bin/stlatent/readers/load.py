@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from stlatent import slots
-from stlatent.readers.contents import Contents
+from stlatent.readers.contents import Contents, as_names
 from stlatent.readers.coordinates import Coordinates, check_finite, match, read_coordinates
 from stlatent.readers.errors import CoordinatesError, as_data_errors
 from stlatent.readers.registry import detect
@@ -74,7 +74,7 @@ def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarr
     if positions is None and contents.coordinates_file is not None:
         positions = read_coordinates(contents.coordinates_file)
     if positions is not None:
-        kept, found = match(contents.obs.index.astype(str), positions)
+        kept, found = match(as_names(contents.obs.index), positions)
     elif contents.coordinates is not None:
         kept, found = np.ones(len(contents.obs), dtype=bool), contents.coordinates
     else:
@@ -87,7 +87,7 @@ def _to_anndata(contents: Contents, keys: Collection[str]) -> AnnData:
     import anndata
 
     matrix, genes = merge_repeated(_to_csr(contents.matrix), contents.genes, contents.facts.counts)
-    var = pd.DataFrame(index=genes.astype(str))
+    var = pd.DataFrame(index=as_names(genes))
     return anndata.AnnData(X=matrix, obs=_plain(contents.obs, keys), var=var)
 
 
@@ -111,7 +111,7 @@ def _to_csr(matrix: Any) -> sparse.csr_matrix:
 
 def _plain(obs: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
     """Return ``obs`` with text as categories of strings and numbers as they are."""
-    plain = obs.set_axis(obs.index.astype(str)).rename_axis(None)
+    plain = obs.set_axis(as_names(obs.index)).rename_axis(None)
     plain.columns = plain.columns.astype(str)
     texts = [name for name, kind in plain.dtypes.items() if kind.kind not in "biuf"]
     private = [name for name in plain.columns if name.startswith("_") and name not in keys]

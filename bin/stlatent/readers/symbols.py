@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from stlatent.readers.contents import as_names
+
 ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{6,}|FBgn\d{7}|WBGene\d{8})(\.\d+)?$")
 SYMBOL_COLUMNS = (
     "gene_symbols",
@@ -37,7 +39,7 @@ def symbols(var: pd.DataFrame) -> pd.Index[str]:
     They are the names of the rows, unless those are ids and a column of symbols exists; a gene
     without a symbol keeps its id.
     """
-    names = var.index.astype(str)
+    names = as_names(var.index)
     columns = {str(column).lower(): column for column in var.columns}
     known = [columns[name] for name in SYMBOL_COLUMNS if name in columns]
     if not known or not looks_like_ensembl(names):

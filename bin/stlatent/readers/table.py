@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from stlatent.failures import DataError
-from stlatent.readers.contents import Contents
+from stlatent.readers.contents import Contents, as_names
 from stlatent.readers.coordinates import ID_COLUMNS, Coordinates, column_pair
 from stlatent.readers.delimited import sniff
 from stlatent.readers.registry import register
@@ -20,6 +20,8 @@ from stlatent.readers.values import scan
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 ROWS_AT_ONCE = 2000
+# Of values: a gene or an observation may be called so.
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 
 
 def _is_table(path: Path) -> bool:
@@ -59,6 +61,7 @@ Block = tuple[pd.DataFrame, sparse.csr_matrix, "pd.Index[str]"]
 def _read_blocks(path: Path) -> list[Block]:
     layout = sniff(path)
     has_names, names_column = _names_column(layout.first, layout.second)
+    columns = layout.first[1:] if names_column != 0 and has_names else layout.first
     reader = pd.read_csv(
         path,
         sep=layout.delimiter,
@@ -66,6 +69,8 @@ def _read_blocks(path: Path) -> list[Block]:
         encoding="utf-8-sig",
         index_col=0 if has_names else False,
         dtype={names_column: str} if has_names else None,
+        keep_default_na=False,
+        na_values=dict.fromkeys(columns, MISSING),
         low_memory=False,
     )
     blocks: list[Block] = []
@@ -100,9 +105,9 @@ def _block(chunk: pd.DataFrame, annotated: list[str], name: str) -> Block:
     if text:
         msg = f"column '{text[0]}' of '{name}' holds numbers and text; counts must be numbers"
         raise DataError(msg)
-    obs = chunk[annotated].set_axis(chunk.index.astype(str))
+    obs = chunk[annotated].set_axis(as_names(chunk.index))
     matrix = sparse.csr_matrix(values.to_numpy(dtype=np.float32))
-    return obs, matrix, values.columns.astype(str)
+    return obs, matrix, as_names(values.columns)
 
 
 def _is_numeric(kind: Any) -> bool:

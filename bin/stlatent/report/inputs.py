@@ -163,8 +163,8 @@ def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
     if not tables:
         return empty_scores()
     merged = pd.concat(tables, ignore_index=True).reindex(columns=list(SCORE_COLUMNS))
-    merged["arm"] = merged["arm"].fillna(DEFAULT_ARM)
-    merged["seed"] = merged["seed"].fillna(NO_SEED)
+    merged["arm"] = merged["arm"].astype(object).fillna(DEFAULT_ARM)
+    merged["seed"] = merged["seed"].astype(object).fillna(NO_SEED)
     merged[list(MEASURES)] = merged[list(MEASURES)].apply(pd.to_numeric, errors="coerce")
     merged = merged.drop_duplicates(list(KEY_COLUMNS))
     ranks = {name: merged[name].map(_fold_rank) for name in ("fold", "seed")}
