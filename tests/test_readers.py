@@ -21,6 +21,7 @@ from parse_sheet import main as parse_sheet
 from stlatent import readers, slots
 from stlatent.evaluation.report_card import labels_of
 from stlatent.failures import DataError
+from stlatent.readers.coordinates import read_coordinates
 from stlatent.readers.symbols import merge_repeated, symbols
 
 COUNTS = np.array([[1, 0, 3], [0, 5, 0], [7, 0, 0], [0, 2, 1]], dtype=np.float32)
@@ -341,6 +342,13 @@ def test_real_data(name: str, counts: bool, real_data) -> None:
     assert described["counts"] == counts
     assert described["has_coordinates"]
     assert not described["empty"]
+
+
+def test_leading_zeros_of_names_are_kept_wherever_their_column_is(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("fov,x,y,cell_id\n1,1,2,0001\n1,2.5,3,0010\n")
+    found = read_coordinates(tmp_path / "c.csv").positions
+    assert found.index.tolist() == ["0001", "0010"]
+    np.testing.assert_array_equal(found.to_numpy(), [[1, 2], [2.5, 3]])
 
 
 @pytest.mark.parametrize("corner", ["gene,", ""])

@@ -158,7 +158,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         header=0 if names is None else None,
         names=names,
         index_col=False,
-        dtype={0 if names is None else names[0]: str},
+        # As text: names may be numbers with leading zeros, or read like missing values.
+        dtype=str,
         keep_default_na=False,
         encoding="utf-8-sig",
     )
