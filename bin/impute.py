@@ -44,7 +44,8 @@ def genes_to_impute(
         return (hvg if choice == "hvg" else known), []
     lines = (line.strip() for line in Path(choice).read_text().splitlines())
     asked = list(dict.fromkeys(line for line in lines if line))
-    found = [gene for gene in asked if gene in set(known)]
+    present = set(known)
+    found = [gene for gene in asked if gene in present]
     if not found:
         msg = (
             f"none of the {len(asked)} genes of {Path(choice).name} is in the reference after "
