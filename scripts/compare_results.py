@@ -62,9 +62,7 @@ def compare_tables(name: str, expected: pd.DataFrame, other: pd.DataFrame) -> li
         if pd.api.types.is_numeric_dtype(a) and not pd.api.types.is_bool_dtype(a):
             size, position = largest(a.to_numpy(float), b.to_numpy(float))
         else:
-            differ = (
-                a.astype(object).fillna("").astype(str) != b.astype(object).fillna("").astype(str)
-            ).to_numpy()
+            differ = ((a != b) & ~(a.isna() & b.isna())).to_numpy(dtype=bool)
             size, position = float(differ.mean()), int(differ.argmax())
         found.append(Difference(name, str(column), size, str(expected.index[position])))
     return found

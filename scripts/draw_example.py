@@ -20,7 +20,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stlatent.report.maps import point_diameter, small
+from stlatent.report.maps import panel, point_diameter, small
 
 WORDS = {"high": "use it", "medium": "a hint, to be confirmed", "low": "do not interpret"}
 COLOURS = {"high": "#1a7f37", "medium": "#9a6700", "low": "#b42318"}
@@ -64,14 +64,7 @@ def draw(places: np.ndarray, genes: list[dict[str, Any]]) -> bytes:
             column[1].set_xlabel(f"{WORDS[label]}\nr = {gene['pcc_normalised']:.2f}")
             for axis, kind in zip(column, ("measured", "imputed"), strict=True):
                 values = np.asarray(gene[kind], dtype=float)
-                order = np.argsort(values, kind="stable")
-                axis.scatter(
-                    *places[order].T, c=values[order], s=diameter**2, linewidths=0,
-                    vmin=np.percentile(values, 1), vmax=np.percentile(values, 99),
-                )  # fmt: skip
-                axis.set(aspect="equal", xticks=[], yticks=[])
-                axis.invert_yaxis()
-                axis.spines[:].set_visible(False)
+                panel(axis, places, values, diameter, lowest=float(np.percentile(values, 1)))
         for axis, kind in zip(axes[:, 0], ("measured", "imputed"), strict=True):
             axis.set_ylabel(kind)
         buffer = io.BytesIO()

@@ -76,7 +76,6 @@ def test_the_newest_is_taken(machine, tmp_path):
         # As the question about its version is answered.
         stand_in.write_text(f"#!{shutil.which('bash')}\necho {version} '{stand_in}'\n")
         stand_in.chmod(0o755)
-    add(THIS, home / "elsewhere", "python")
     found = run(ROOT / "scripts" / "find_python.sh", machine)[:2]
     assert found == (0, str(home / ".pyenv/versions/3.13.10/bin/python"))
     without_home = {name: value for name, value in machine.items() if name != "HOME"}

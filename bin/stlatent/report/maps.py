@@ -75,7 +75,7 @@ def draw(content: Json) -> bytes | None:
         for column, (label, gene) in enumerate(genes):
             axes[0, column].set_title(f"{gene['gene']} ({label})\n{_accuracy(gene)}", fontsize=9)
             for row, kind in enumerate(("measured", "imputed")):
-                _panel(axes[row, column], places, np.asarray(gene[kind], dtype=float), diameter)
+                panel(axes[row, column], places, np.asarray(gene[kind], dtype=float), diameter)
         for row, kind in enumerate(("measured", "imputed")):
             axes[row, 0].set_ylabel(kind)
         scale = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap=COLOUR_MAP)
@@ -133,13 +133,16 @@ def _accuracy(gene: Json) -> str:
     )
 
 
-def _panel(axis: Any, places: NDArray[Any], values: NDArray[Any], diameter: float) -> None:
+def panel(
+    axis: Any, places: NDArray[Any], values: NDArray[Any], diameter: float, lowest: float = 0
+) -> None:
+    """Draw values on the tissue, from ``lowest`` (dark) to their 99th percentile (bright)."""
     top = float(np.nanpercentile(values, 99)) if np.isfinite(values).any() else 1.0
     if top <= 0:
         top = float(np.nanmax(values, initial=0.0)) or 1.0
     order = np.argsort(values, kind="stable")
     axis.scatter(
-        places[order, 0], places[order, 1], c=values[order], s=diameter**2, vmin=0, vmax=top,
+        places[order, 0], places[order, 1], c=values[order], s=diameter**2, vmin=lowest, vmax=top,
         cmap=COLOUR_MAP, linewidths=0,
     )  # fmt: skip
     axis.set_aspect("equal")
