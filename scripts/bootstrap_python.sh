@@ -48,11 +48,12 @@ if [ -n "${PIP_INDEX_URL:-}" ]; then
     export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
 fi
 python=$(scripts/find_python.sh) || python=
-uv=$(find_uv "${python:-python3}") || uv=
-[ -z "$python" ] || [ -n "$uv" ] || exit 1
-[ -n "$python" ] || { [ -n "$uv" ] && python=$(fetch_python "$uv"); } ||
+if [ -n "$python" ]; then
+    uv=$(find_uv "$python")
+elif ! { uv=$(find_uv python3) && python=$(fetch_python "$uv"); }; then
     fail "Python 3.12, 3.13 or 3.14 is needed; none was found, and none could be fetched. Install one:" \
         "Debian 13, Ubuntu 24.04: sudo apt install python3 python3-venv; RHEL 9: sudo dnf install python3.12; macOS: brew install python@3.13; Debian 12 has none: pyenv install 3.13, or uv python install 3.13 where GitHub can be reached"
+fi
 
 echo "Installing the Python environment into .venv (about 7 GB with CUDA libraries)" >&2
 # One of an older Python, or of one that is gone, is made anew.

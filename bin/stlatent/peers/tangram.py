@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -49,8 +48,6 @@ def predict(
     epochs
         Published default: 1000.
     """
-    from stlatent import devices
-
     require_genes(spatial, panel, "the spatial sample")
     require_genes(reference, [*panel, *hidden], "the reference")
     cells = mapped_cells(reference.n_obs, spatial.n_obs, seed)
@@ -61,7 +58,6 @@ def predict(
         columns = reference.var_names.get_indexer(genes)
         return log_normalise(dense(expression[:, columns]), library, float(np.median(library)))
 
-    devices.make_deterministic(seed, 1)
     tissue, cell_panel = dense(spatial[:, panel].X), logged(panel)
     usable = tissue.any(axis=0) & cell_panel.any(axis=0)
     if not usable.any():
@@ -97,6 +93,8 @@ def _map(cells: Array, tissue: Array, seed: int, epochs: int) -> Array:
     """Return the probability of every cell (row) to be at every spot (column)."""
     import anndata
 
+    from stlatent import devices
+
     density = tissue.sum(axis=1, dtype=np.float64)
     # Names of their own: MuData looks for what both have in common.
     of_cells, of_tissue = (anndata.AnnData(sp.csr_matrix(values)) for values in (cells, tissue))
@@ -106,11 +104,9 @@ def _map(cells: Array, tissue: Array, seed: int, epochs: int) -> Array:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         import mudata
-        import scvi
         from scviva.external import Tangram
 
-        scvi.settings.verbosity = logging.ERROR
-        scvi.settings.seed = seed
+        devices.make_deterministic(seed, 1)
         both = mudata.MuData({"cells": of_cells, "tissue": of_tissue})
         Tangram.setup_mudata(
             both,
