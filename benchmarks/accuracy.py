@@ -3,13 +3,13 @@
 
     benchmarks/accuracy.py --data DIR --cache DIR [--pairs a,b] [--methods stlatent,tangram,...]
 
-DIR has a folder a pair with ``scrna.h5ad`` and ``spatial.h5ad``. Every finished fold of a method is
-appended to ``CACHE/accuracy.csv`` and not repeated; the table is printed at the end.
+DIR has a folder a pair with ``scrna.h5ad`` and ``spatial.h5ad``; QC is that of the pipeline, and so is
+the scoring. Every finished fold of a method is kept as ``CACHE/<pair>/predicted/<method>.<fold>.npz`` and
+not repeated; the tables are printed at the end.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 import zlib
@@ -18,23 +18,25 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import anndata
 import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from pairs import quality_control
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-from stlatent import devices, expression, genes, readers
+from stlatent import devices, expression, genes
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import AlignmentSettings, align, place
-from stlatent.correlation import pcc
+from stlatent.evaluation import metrics
 from stlatent.imputation import inner_folds, predictors
 from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
 from stlatent.imputation.imputer import DECODER, STACK, Imputer
 from stlatent.imputation.problem import build_problem, on_tissue_scale
-from stlatent.ingestion import ingest
 from stlatent.peers import PEERS
+from stlatent.peers import on_tissue_scale as peer_on_tissue_scale
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 
@@ -50,8 +52,8 @@ LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "hypothalamus_poa": (None, 2000, None),
 }
 PUBLISHED = ("tangram", "gimvi", "spage")
-COLUMNS = ("pair", "method", "fold", "gene", "pcc", "pcc_normalised", "seconds")
 SEED = 0
+N_BOOTSTRAP = 2000
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Pair:
     @cached_property
     def vae(self) -> storage.SavedVAE:
         """The VAE of the reference, trained with the pipeline's defaults at first use."""
-        folder = self.cache / f"{self.name}.vae"
+        folder = self.cache / "vae"
         if not folder.exists():
             began = time.perf_counter()
             hvg = genes.rank_genes(self.reference, 2000)[:2000]
@@ -79,10 +81,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Spots x hidden genes; ``library`` says whether they grow with the spot's library."""
+    """Spots x hidden genes as counts or intensities, NaN where a method does not know a gene."""
 
     values: Array
-    library: bool
     seconds: float
 
 
@@ -108,18 +109,19 @@ def most_variable(spatial: AnnData, names: list[str], n_top: int) -> list[str]:
 
 
 def read_pair(data: Path, name: str, cache: Path) -> Pair:
-    """Read a pair and cut it to `LIMITS`."""
+    """Read a pair after QC and cut it to `LIMITS`."""
     n_genes, n_spots, n_cells = LIMITS.get(name, (300, 2000, 5000))
-    request = {"id": name}
-    reference = ingest(readers.read(data / name / "scrna.h5ad", "reference", None, []), request)
-    spatial = ingest(readers.read(data / name / "spatial.h5ad", "spatial", None, []), request)
+    quality_control(data / name, cache / name)
+    spatial, reference = (
+        anndata.read_h5ad(cache / name / f"{kind}.qc.h5ad") for kind in ("spatial", "scrna")
+    )
     reference = sample_rows(reference, n_cells, ordered=False)
     spatial = sample_rows(spatial, n_spots, ordered=True)
     both = varying(reference) & varying(spatial)
     shared = [gene for gene in spatial.var_names if gene in both]
     if n_genes:
         shared = most_variable(spatial, shared, n_genes)
-    return Pair(name, spatial[:, shared].copy(), reference, cache)
+    return Pair(name, spatial[:, shared].copy(), reference, cache / name)
 
 
 def folds(names: list[str], n_folds: int) -> Iterator[tuple[int, list[str], list[str]]]:
@@ -167,7 +169,7 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     print(f"  weights { ({k: round(v, 2) for k, v in weights.by_candidate.items()}) }", flush=True)
     return {
         "stlatent" if name == STACK else f"stlatent_{name}": Predicted(
-            imputer.on_count_scale(values, hidden), imputer.counts, seconds[name]
+            imputer.on_count_scale(values, hidden), seconds[name]
         )
         for name, values in predicted.items()
     }
@@ -200,14 +202,15 @@ def simple(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict
     began = time.perf_counter()
     problem = build_problem(pair.spatial, pair.reference, panel, hidden, hidden, SEED)
     values = on_tissue_scale(SIMPLE[method](problem), problem, pair.spatial, panel, hidden)
-    return {method: Predicted(values, problem.counts, time.perf_counter() - began)}
+    return {method: Predicted(values, time.perf_counter() - began)}
 
 
 def peer(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
-    """Return a published method's prediction as it gives it; gimVI's grow with the library."""
+    """Return a published method's prediction on the tissue's scale, as the pipeline scores it."""
     began = time.perf_counter()
     found = PEERS[method](pair.spatial, pair.reference, panel, hidden, SEED)
-    return {method: Predicted(found.values, method == "gimvi", time.perf_counter() - began)}
+    values = peer_on_tissue_scale(found, pair.spatial, pair.reference, panel, hidden, SEED)
+    return {method: Predicted(values, time.perf_counter() - began)}
 
 
 def methods(names: list[str]) -> dict[str, Callable[..., dict[str, Predicted]]]:
@@ -218,30 +221,44 @@ def methods(names: list[str]) -> dict[str, Callable[..., dict[str, Predicted]]]:
     return {name: known[name] for name in names}
 
 
-def score(spatial: AnnData, hidden: list[str], predicted: Predicted) -> tuple[Array, Array]:
-    """Return the correlation of each gene with raw values, and with library-normalised ones."""
-    raw = expression.dense(spatial[:, hidden].X)
-    library = expression.visible_library(spatial, hidden)
-    values = np.maximum(np.nan_to_num(predicted.values), 0)
-    if library is None:
-        return pcc(raw, values), pcc(raw, values)
-    library = np.maximum(library, 1)
-    target = float(np.median(library))
-    normalised = expression.log_normalise(raw, library, target)
-    imputed = expression.log_normalise(values, library, target) if predicted.library else values
-    return pcc(raw, values), pcc(normalised, imputed)
+def stored(pair: Pair, method: str, fold: int) -> Path:
+    """Return where the predictions of a fold are kept."""
+    return pair.cache / "predicted" / f"{method}.{fold}.npz"
 
 
-def table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return mean correlations, raw / normalised, methods x pairs, with the mean over pairs.
+def keep(pair: Pair, method: str, fold: int, predicted: Predicted) -> None:
+    """Keep the predictions of a fold; a file is there whole or not at all."""
+    path = stored(pair, method, fold)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, values=predicted.values.astype(np.float32), seconds=predicted.seconds)
+    part.rename(path)
+
+
+def score(pair: Pair, method: str, fold: int, hidden: list[str]) -> pd.DataFrame:
+    """Score kept predictions as SCORE does; genes that the method does not know are left out."""
+    with np.load(stored(pair, method, fold)) as content:
+        values, seconds = content["values"], float(content["seconds"])
+    known = np.flatnonzero(~np.isnan(values).all(axis=0))
+    measured = expression.dense(pair.spatial[:, hidden].X)[:, known]
+    library = expression.visible_library(pair.spatial, hidden)
+    found = metrics.score(measured, np.nan_to_num(values[:, known]), library)
+    table = pd.DataFrame({name: found[name] for name in ("pcc", "pcc_normalised")})
+    return table.assign(
+        pair=pair.name, method=method, fold=fold, seconds=seconds, gene=np.array(hidden)[known]
+    )
+
+
+def table(scores: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """Return the mean or median PCC over genes, raw / normalised, methods x pairs, and their mean.
 
     A pair of which a method has not finished all folds is left out for that method.
     """
     n_folds = scores.groupby("pair")["fold"].transform("nunique")
     finished = scores.groupby(["method", "pair"])["fold"].transform("nunique") == n_folds
-    scores = scores[finished]
-    by_gene = scores.groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]].mean()
-    raw, normalised = (by_gene[name].unstack() for name in ("pcc", "pcc_normalised"))
+    by_gene = scores[finished].groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]]
+    found = by_gene.agg(statistic)
+    raw, normalised = (found[name].unstack() for name in ("pcc", "pcc_normalised"))
     best = [method for method in PUBLISHED if method in raw.index]
     if best:
         raw.loc["best published"] = raw.loc[best].max()
@@ -250,6 +267,34 @@ def table(scores: pd.DataFrame) -> pd.DataFrame:
     raw["mean"], normalised["mean"] = (t.mean(axis=1).where(complete) for t in (raw, normalised))
     text = raw.map("{:.3f}".format) + " / " + normalised.map("{:.3f}".format)
     return text.loc[raw["mean"].sort_values(ascending=False).index]
+
+
+def differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return stlatent's mean PCC over genes less that of each method, with an interval of 95 %.
+
+    The interval is that of a bootstrap over genes, both methods always on the same ones; genes that
+    the other method does not know are left out.
+    """
+    rows = []
+    for name, of_pair in scores.groupby("pair", sort=False):
+        for measure in ("pcc", "pcc_normalised"):
+            wide = of_pair.pivot(index="gene", columns="method", values=measure)
+            for method in wide.columns.drop("stlatent"):
+                gain = (wide["stlatent"] - wide[method]).dropna().to_numpy()
+                rng = np.random.default_rng(SEED)
+                drawn = gain[rng.integers(len(gain), size=(N_BOOTSTRAP, len(gain)))].mean(axis=1)
+                low, high = np.quantile(drawn, [0.025, 0.975])
+                text = f"{gain.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+                rows.append(
+                    (
+                        method,
+                        name,
+                        measure,
+                        text if len(gain) == len(wide) else f"{text} n={len(gain)}",
+                    )
+                )
+    long = pd.DataFrame(rows, columns=["method", "pair", "measure", "gain"])
+    return long.pivot(index=["measure", "method"], columns="pair", values="gain")
 
 
 def seconds(scores: pd.DataFrame) -> pd.DataFrame:
@@ -267,19 +312,10 @@ def seconds(scores: pd.DataFrame) -> pd.DataFrame:
 @click.option("--first", default=None, type=int, help="Run only the first folds.")
 @click.option("--threads", default=1, show_default=True)
 def main(
-    data: Path,
-    cache: Path,
-    pairs: str,
-    names: str,
-    n_folds: int,
-    first: int | None,
-    threads: int,
+    data: Path, cache: Path, pairs: str, names: str, n_folds: int, first: int | None, threads: int
 ) -> None:
-    cache.mkdir(parents=True, exist_ok=True)
     devices.make_deterministic(SEED, threads)
-    output = cache / "accuracy.csv"
-    if not output.exists():
-        output.write_text(",".join(COLUMNS) + "\n")
+    scores = []
     for name in pairs.split(","):
         pair = read_pair(data, name, cache)
         measured = pair.spatial.var_names.tolist()
@@ -289,37 +325,27 @@ def main(
         for number, panel, hidden in folds(measured, n_folds):
             if first is not None and number >= first:
                 continue
-            done = pd.read_csv(output, keep_default_na=False)
-            done = set(done[(done["pair"] == name) & (done["fold"] == number)]["method"])
             for method, run in methods(names.split(",")).items():
-                if method in done:
-                    continue
-                devices.make_deterministic(SEED + zlib.crc32(name.encode()) % 1000, threads)
-                for label, predicted in run(pair, panel, hidden).items():
-                    raw, normalised = score(pair.spatial, hidden, predicted)
-                    print(
-                        f"  fold {number} {label:32s} {raw.mean():.3f} / {normalised.mean():.3f}"
-                        f"  {predicted.seconds:.0f} s",
-                        flush=True,
-                    )
-                    with output.open("a", newline="") as file:
-                        csv.writer(file).writerows(
-                            (
-                                name,
-                                label,
-                                number,
-                                gene,
-                                f"{r:.5f}",
-                                f"{n:.5f}",
-                                f"{predicted.seconds:.2f}",
-                            )
-                            for gene, r, n in zip(hidden, raw, normalised, strict=True)
-                        )
-    scores = pd.read_csv(output, keep_default_na=False)
-    scores = scores[scores["pair"].isin(pairs.split(","))]
-    pd.set_option("display.width", 250)
-    print("\nMean PCC, raw / normalised\n" + table(scores).to_string())
-    print("\nSeconds per fold\n" + seconds(scores).to_string())
+                if not stored(pair, method, number).exists():
+                    devices.make_deterministic(SEED + zlib.crc32(name.encode()) % 1000, threads)
+                    for label, predicted in run(pair, panel, hidden).items():
+                        keep(pair, label, number, predicted)
+                        print(f"  fold {number} {label} {predicted.seconds:.0f} s", flush=True)
+            for path in sorted(stored(pair, "", number).parent.glob(f"*.{number}.npz")):
+                scores.append(score(pair, path.name.split(".")[0], number, hidden))
+    every = pd.concat(scores, ignore_index=True)
+    pd.set_option("display.width", 300)
+    for statistic in ("mean", "median"):
+        print(
+            f"\n{statistic.capitalize()} PCC, raw / normalised\n{table(every, statistic).to_string()}"
+        )
+    counted = every.groupby(["method", "pair"], sort=False)["gene"].nunique().unstack()
+    print(f"\nGenes that each method knows\n{counted.to_string()}")
+    if "stlatent" in set(every["method"]):
+        print(
+            f"\nstlatent less each method, bootstrap over genes\n{differences(every).to_string()}"
+        )
+    print(f"\nSeconds per fold\n{seconds(every).to_string()}")
 
 
 if __name__ == "__main__":
