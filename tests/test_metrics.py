@@ -98,6 +98,21 @@ def test_normalisation_by_hand():
     np.testing.assert_allclose(values[:, 0], np.log1p([2.0, 1.0, 0.0]))
 
 
+def test_locations_without_visible_counts_are_left_out_of_the_normalised_pcc():
+    rng = np.random.default_rng(2)
+    library = np.append(rng.integers(20, 200, 300), [0, 1, 4, 0]).astype(float)
+    measured = rng.poisson(np.maximum(library, 1)[:, None] * 0.1, (304, 5)).astype(float)
+    measured[-4:] += 3
+    null = library[:, None] * np.ones((1, 5))
+    assert metrics.compared_locations(library, 304).sum() == 300
+    assert (metrics.score(measured, null, library)["pcc_normalised"] == 0).all()
+    imputed = rng.random((304, 5))
+    whole = metrics.score(measured, imputed, library)["pcc_normalised"]
+    part = metrics.score(measured[:300], imputed[:300], library[:300])["pcc_normalised"]
+    np.testing.assert_allclose(whole, part)
+    assert (metrics.score(measured, imputed, np.zeros(304))["pcc_normalised"] == 0).all()
+
+
 def test_intensities_are_not_normalised(arrays):
     x, y = arrays
     scores = metrics.score(x, y, library=None)

@@ -183,6 +183,18 @@ def scored(**pcc: tuple[float, float]) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
 
 
+def test_locations_without_counts_are_told_where_there_are_any() -> None:
+    scores = pd.concat(
+        [scored(stlatent=(0.5, 0.4)).assign(sample=name, locations_normalised=n)
+         for name, n in (("a", 95), ("b", 100))]
+    )  # fmt: skip
+    quality = {name: {"after": {"observations": 100}} for name in ("a", "b")}
+    run = Run(references={"a": None, "b": None}, scores=scores, quality=quality)
+    (fragment,) = accuracy.left_out(run)
+    assert "<b>a</b>" in str(fragment.data) and "<b>b</b>" not in str(fragment.data)
+    assert "fewer than 5 counts" in str(fragment.data)
+
+
 def test_candidates_are_compared_on_their_own_genes() -> None:
     rows = [
         {"sample": "s", "arm": "default", "method": method, "fold": "1", "gene": gene,
@@ -344,7 +356,8 @@ def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Pat
     )
     alone = {"maps_genes"}
     ids = {group["id"] for group in groups.values()} - alone
-    seldom = {"accuracy_arms", "accuracy_missing", "accuracy_seeds", "trust_absent"}
+    seldom = {"accuracy_arms", "accuracy_left_out", "accuracy_missing", "accuracy_seeds",
+              "trust_absent"}  # fmt: skip
     assert ids | seldom == set(config["report_section_order"])
 
 

@@ -16,6 +16,8 @@ from stlatent.correlation import is_constant, pcc
 
 Array = np.ndarray
 
+# What a location's few visible counts say of its library is noise, which both sides would share.
+MIN_VISIBLE_COUNTS = 5
 METRICS = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 _CHUNK_VALUES = 20_000_000
 
@@ -77,11 +79,25 @@ def library_normalised(values: Array, library: Array | None) -> Array:
     return np.log1p(np.maximum(values, 0.0) / library * np.median(library))
 
 
+def compared_locations(library: Array | None, n: int) -> Array:
+    """Return the mask (n) of the locations that `score` compares without their library.
+
+    Parameters
+    ----------
+    library
+        As for `library_normalised`: locations with fewer than `MIN_VISIBLE_COUNTS` are left out.
+    n
+        Number of locations.
+    """
+    return np.ones(n, dtype=bool) if library is None else np.asarray(library) >= MIN_VISIBLE_COUNTS
+
+
 def score(measured: Array, imputed: Array, library: Array | None) -> dict[str, Array]:
     """Compute all `METRICS` for each gene.
 
     Missing predictions count as 0, and so do negative ones of genes that have no negative
-    measurement. Genes are taken in chunks, so that memory stays bounded.
+    measurement. The normalised PCC is over `compared_locations` alone, and 0 where these are fewer
+    than two. Genes are taken in chunks, so that memory stays bounded.
 
     Parameters
     ----------
@@ -113,19 +129,22 @@ def _score_chunk(measured: Array, imputed: Array, library: Array | None) -> dict
     y = np.nan_to_num(np.asarray(imputed, dtype=float), nan=0.0)
     y = np.where(x.min(axis=0) >= 0, np.maximum(y, 0.0), y)
     raw = pcc(x, y)
-    normalised = (
-        raw
-        if library is None
-        else pcc(library_normalised(x, library), library_normalised(y, library))
-    )
     return {
         "pcc": raw,
-        "pcc_normalised": normalised,
+        "pcc_normalised": raw if library is None else _normalised_pcc(x, y, np.asarray(library)),
         "spearman": spearman(x, y),
         "ssim": ssim(x, y),
         "rmse": np.sqrt(2.0 * (1.0 - raw)),
         "js": jensen_shannon(x, y),
     }
+
+
+def _normalised_pcc(x: Array, y: Array, library: Array) -> Array:
+    kept = compared_locations(library, len(x))
+    if kept.sum() < 2:
+        return np.zeros(x.shape[1])
+    known = library[kept]
+    return pcc(library_normalised(x[kept], known), library_normalised(y[kept], known))
 
 
 def _over_maximum(values: Array) -> Array:

@@ -32,6 +32,7 @@ COLUMNS = [
     "seed",
     "gene",
     *metrics.METRICS,
+    "locations_normalised",
     "morans_i_measured",
     "morans_i_imputed",
     "seconds",
@@ -102,6 +103,7 @@ def score_file(
         raise DataError(msg)
     measured = dense(spatial[:, genes].X)
     library = visible_library(spatial, fold.hidden)
+    n_compared = int(metrics.compared_locations(library, spatial.n_obs).sum())
     morans_measured = morans_i(measured, weights)
     is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
     seed = None if is_baseline else seed_of(imputed)
@@ -110,6 +112,7 @@ def score_file(
         known = np.flatnonzero(~np.isnan(values).all(axis=0))
         values = np.nan_to_num(values[:, known], nan=0.0)
         table = pd.DataFrame(metrics.score(measured[:, known], values, library))
+        table["locations_normalised"] = n_compared
         table["sample"], table["method"], table["fold"] = fold.sample, method, fold.name
         table["arm"] = BASELINE_ARM if is_baseline else arm
         table["seed"] = pd.array([seed] * len(table), dtype="Int64")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from stlatent.evaluation.metrics import MIN_VISIBLE_COUNTS
 from stlatent.report import candidates, seeds
 from stlatent.report.accuracy_summary import (
     BELIEVABLE,
@@ -83,6 +84,7 @@ def sections(run: Run) -> list[Fragment]:
     fragments += [curve(scores, *view) for view in VIEWS]
     fragments += method_table(scores)
     fragments += seeds.sections(run)
+    fragments += left_out(run)
     fragments += missing_table(run)
     fragments += candidates.sections(run)
     fragments += gene_lists(run)
@@ -166,6 +168,26 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragme
     name = f"Share of genes: {label.lower()}"
     identifier = f"accuracy_curve_{suffix}"
     return Fragment(ACCURACY, identifier, name, text, "linegraph", data, options)
+
+
+def left_out(run: Run) -> list[Fragment]:
+    """Return how many locations have too few visible counts for the normalised PCC, where any have."""
+    fewest = run.arm_scores.groupby("sample")["locations_normalised"].min()
+    rows = []
+    for sample, compared in fewest.dropna().items():
+        total = run.quality.get(str(sample), {}).get("after", {}).get("observations")
+        if total and compared < total:
+            cells = (f"{total - int(compared):,}", f"{total:,}")
+            rows.append((f"<b>{escape(str(sample))}</b>", *cells))
+    if not rows:
+        return []
+    text = (
+        f"<p>Locations with fewer than {MIN_VISIBLE_COUNTS} counts of genes that are not hidden have "
+        "no library to divide out. The normalised PCC is of the others.</p>"
+    )
+    listed = html_table(("Sample", "Left out", "Locations"), rows, "stl-narrow")
+    name = "Locations left out of the normalised PCC"
+    return [text_section(ACCURACY, "accuracy_left_out", name, text + listed)]
 
 
 def method_table(scores: pd.DataFrame) -> list[Fragment]:

@@ -29,6 +29,7 @@ SCORE_COLUMNS = (
     "ssim",
     "rmse",
     "js",
+    "locations_normalised",
     "morans_i_measured",
     "morans_i_imputed",
     "seconds",
