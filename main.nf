@@ -231,10 +231,13 @@ workflow STLATENT {
         .combine(arms)
         .map { meta, h5ad, arm -> [[id: meta.id, reference: meta.reference, arm: arm], h5ad] }
     // [[id, reference, genes, n_genes], sample]: what the split asks of an arm
+    gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, glob: false, checkIfExists: true)
     split_samples = samples.map { meta, h5ad -> [splitOf(meta), h5ad] }.unique()
     SPLIT_GENES(
         split_samples.map { meta, h5ad -> [meta.reference, meta.genes, meta, h5ad] }.combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1]).map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },
         options.n_folds,
+        options.impute_genes,
+        gene_list,
         options.evaluation_genes,
         options.seed,
         code,
@@ -265,7 +268,6 @@ workflow STLATENT {
         .map { meta, latent, h5ad, fold -> [meta.reference, meta.arm.genes, meta.arm.vae, meta, latent, h5ad, fold] }
         .combine(TRAIN_VAE.out.vae.map { meta, vae -> [meta.id, meta.genes, meta.vae, vae] }, by: [0, 1, 2])
         .map { _reference, _genes, _settings, meta, latent, h5ad, fold, vae -> [meta, latent, h5ad, vae, fold] }
-    gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, glob: false, checkIfExists: true)
     IMPUTE(
         aligned.combine(arms).filter { meta, _latent, _h5ad, _vae, _fold, arm -> withoutImputer(arm) == meta.arm }.map { meta, latent, h5ad, vae, fold, arm -> [meta + [arm: arm], latent, h5ad, vae, fold] },
         options.impute_genes,

@@ -6,53 +6,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import anndata
 import click
 import numpy as np
 
 from stlatent import slots
-from stlatent.failures import DataError, exit_codes, reading, step
-
-
-def genes_to_impute(
-    choice: str, fold: dict[str, Any], known: list[str], hvg: list[str]
-) -> tuple[list[str], list[str]]:
-    """Return the genes to impute, and those asked for that cannot be.
-
-    Parameters
-    ----------
-    choice
-        ``hvg``, ``all``, or the path of a file with one gene per line. A fold that hides genes
-        imputes those, whatever the choice.
-    fold
-        The fold's split.
-    known
-        Genes that the method can give.
-    hvg
-        Genes the VAE was trained on.
-
-    Raises
-    ------
-    DataError
-        When none of the genes asked for can be imputed.
-    """
-    if fold["fold"] != "all":
-        return list(fold["hidden"]), []
-    if choice in {"hvg", "all"}:
-        return (hvg if choice == "hvg" else known), []
-    lines = (line.strip() for line in Path(choice).read_text().splitlines())
-    asked = list(dict.fromkeys(line for line in lines if line))
-    present = set(known)
-    found = [gene for gene in asked if gene in present]
-    if not found:
-        msg = (
-            f"none of the {len(asked)} genes of {Path(choice).name} is in the reference after "
-            "quality control; check the names, or lower reference_min_cells"
-        )
-        raise DataError(msg)
-    return found, sorted(set(asked) - set(found))
+from stlatent.failures import exit_codes, reading, step
+from stlatent.genes import delivered_genes
 
 
 @click.command()
@@ -117,8 +78,10 @@ def main(
             see(split["panel"], split["hidden"], outer), weights, saved.decoder, saved.genes
         )
         every = saved.genes if imputer == DECODER else saved.reference.var_names.tolist()
-        names, unknown = genes_to_impute(genes, split, every, saved.genes)
         complete = split["fold"] == "all"
+        names, unknown = (
+            delivered_genes(genes, every, saved.genes) if complete else (split["hidden"], [])
+        )
         skeleton = anndata.AnnData(
             obs=tissue.obs,
             var=gene_table(names, imputer, set(tissue.var_names), set(saved.genes)),

@@ -16,6 +16,7 @@ from stlatent import failures, genes, slots
 @click.option("--reference", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--hvg", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--n-folds", type=click.IntRange(min=0), default=5, show_default=True)
+@click.option("--genes", "choice", default="hvg", show_default=True, help="As for impute.py.")
 @click.option("--evaluation-genes", type=click.IntRange(min=0), default=300, show_default=True)
 @click.option("--n-alignment-genes", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -27,6 +28,7 @@ def main(
     reference: Path,
     hvg: Path,
     n_folds: int,
+    choice: str,
     evaluation_genes: int,
     n_alignment_genes: int,
     seed: int,
@@ -38,12 +40,16 @@ def main(
     cells = slots.read(reference, slots.INGESTED_REFERENCE)
     sample = slots.facts(tissue)["source"]
     with failures.step("SPLIT_GENES", sample, "sample", failure):
+        ranking = hvg.read_text().splitlines()
+        shared = genes.shared_genes(tissue, cells)
+        delivered, _ = genes.delivered_genes(choice, cells.var_names.tolist(), ranking)
+        population, members = genes.population(shared, delivered, ranking)
         folds = genes.make_folds(
             tissue,
-            genes.shared_genes(tissue, cells),
-            hvg.read_text().splitlines(),
+            shared,
+            ranking,
+            genes.evaluation_genes(members, genes.abundance(cells), evaluation_genes, seed),
             n_folds=n_folds,
-            n_evaluation_genes=evaluation_genes,
             n_alignment_genes=n_alignment_genes,
             seed=seed,
         )
@@ -54,6 +60,7 @@ def main(
                 "fold": fold.name,
                 "hidden": fold.hidden,
                 "panel": fold.panel,
+                "population": {"name": population, "n_genes": len(members)},
             }
             (output_dir / f"fold_{fold.name}.json").write_text(json.dumps(record) + "\n")
 

@@ -108,9 +108,81 @@ def test_folds_partition_the_genes(n_genes: int, n_folds: int, sizes: list[int])
 
 
 def folds_of(tissue: anndata.AnnData, **changes: int) -> list[genes.Fold]:
-    asked = {"n_folds": 4, "n_evaluation_genes": 20, "n_alignment_genes": 15, "seed": 0}
+    asked = {"n_folds": 4, "n_alignment_genes": 15, "seed": 0}
     shared = list(tissue.var_names)
-    return list(genes.make_folds(tissue, shared, shared[::-1], **(asked | changes)))
+    return list(genes.make_folds(tissue, shared, shared[::-1], shared[::3], **(asked | changes)))
+
+
+def test_scored_genes_stand_for_those_delivered() -> None:
+    names = [f"g{number}" for number in range(1000)]
+    abundance = pd.Series(np.random.default_rng(0).lognormal(size=1000), index=names)
+    scored = genes.evaluation_genes(names, abundance, 100, seed=0)
+    assert len(set(scored)) == 100 and set(scored) <= set(names)
+    shares = np.searchsorted(np.sort(abundance), abundance[scored]) / 1000
+    deciles = np.histogram(shares, bins=10, range=(0, 1))[0]
+    assert (deciles == 10).all()
+    assert scored == genes.evaluation_genes(names, abundance, 100, seed=0)
+    assert scored != genes.evaluation_genes(names, abundance, 100, seed=1)
+    assert genes.evaluation_genes(names, abundance, 0, seed=0) == sorted(names)
+
+
+def test_scored_genes_do_not_depend_on_the_tissue(tissue: anndata.AnnData, tmp_path: Path) -> None:
+    other = tissue.copy()
+    other.X = tissue.X @ sparse.diags(np.random.default_rng(5).integers(1, 50, tissue.n_vars))
+    scored = []
+    for number, adata in enumerate((tissue, other)):
+        folds = split(adata, tmp_path / str(number), "hvg")
+        scored.append({gene for fold in folds for gene in fold["hidden"]})
+    assert scored[0] == scored[1]
+
+
+@pytest.mark.parametrize(
+    ("n_delivered", "n_hvg", "name", "size"),
+    [(40, 50, "delivered", 40), (5, 35, "variable", 35), (5, 20, "shared", 60)],
+)
+def test_population(n_delivered: int, n_hvg: int, name: str, size: int) -> None:
+    shared = [f"g{number}" for number in range(60)]
+    delivered = [*shared[:n_delivered], "not measured"]
+    found, members = genes.population(shared, delivered, [*shared[:n_hvg], "neither"])
+    assert (found, len(members)) == (name, size)
+    assert set(members) <= set(shared)
+
+
+def test_a_small_panel_is_its_own_population() -> None:
+    assert genes.population(["a", "b", "c"], ["a", "b", "c", "d"], []) == (
+        "delivered",
+        ["a", "b", "c"],
+    )
+
+
+def split(tissue: anndata.AnnData, folder: Path, choice: str) -> list[dict]:
+    folder.mkdir()
+    tissue.write_h5ad(folder / "s.h5ad")
+    simulated(90, 60, 5, "reference").write_h5ad(folder / "r.h5ad")
+    (folder / "hvg.txt").write_text("\n".join(tissue.var_names[:40]) + "\n")
+    done = CliRunner().invoke(
+        split_genes,
+        ["--spatial", str(folder / "s.h5ad"), "--reference", str(folder / "r.h5ad"),
+         "--hvg", str(folder / "hvg.txt"), "--n-folds", "2", "--evaluation-genes", "10",
+         "--genes", choice, "--output-dir", str(folder / "folds"),
+         "--failure", str(folder / "failure.json")],
+    )  # fmt: skip
+    assert done.exit_code in (0, 66), done.output
+    return [json.loads(path.read_text()) for path in sorted((folder / "folds").glob("*.json"))]
+
+
+def test_scored_genes_are_of_those_imputed(tissue: anndata.AnnData, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join([*tissue.var_names[-35:], "unknown"]))
+    for choice, allowed, name in (
+        ("hvg", tissue.var_names[:40], "delivered"),
+        (str(listed), tissue.var_names[-35:], "delivered"),
+        ("all", tissue.var_names, "delivered"),
+    ):
+        folds = split(tissue, tmp_path / Path(choice).name.replace(".", "_"), choice)
+        hidden = {gene for fold in folds for gene in fold["hidden"]}
+        assert len(hidden) == 10 and hidden <= set(allowed)
+        assert {fold["population"]["name"] for fold in folds} == {name}
 
 
 def test_hidden_genes_are_in_no_panel(tissue: anndata.AnnData) -> None:
@@ -189,7 +261,7 @@ def test_scripts(tissue: anndata.AnnData, tmp_path: Path) -> None:
         "fold_1.json", "fold_2.json", "fold_all.json",
     ]  # fmt: skip
     fold = json.loads((folder / "fold_1.json").read_text())
-    assert set(fold) == {"sample", "fold", "hidden", "panel"}
+    assert set(fold) == {"sample", "fold", "hidden", "panel", "population"}
     assert (fold["sample"], fold["fold"], len(fold["hidden"]), len(fold["panel"])) == (
         "s1",
         "1",

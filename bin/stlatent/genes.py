@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 MIN_BATCH = 50
 MIN_SHARED_GENES = 3
 MIN_FITTED_GENES = 10
+# Fewer held-out genes say little of the others.
+MIN_SCORED_GENES = 30
 ROUNDING = 1e-8
 POOLED = "pooled"
+DELIVERED, VARIABLE, SHARED = "delivered", "variable", "shared"
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,93 @@ def shared_genes(spatial: AnnData, reference: AnnData) -> list[str]:
     return shared
 
 
-def evaluation_genes(ranked: Sequence[str], n_genes: int) -> list[str]:
-    """Return the genes that are scored: the first ``n_genes`` of the ranking (0: all), by name."""
-    return sorted(ranked[:n_genes] if n_genes else ranked)
+def delivered_genes(
+    choice: str, known: Sequence[str], hvg: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the genes that a run imputes, and those asked for that cannot be.
+
+    Parameters
+    ----------
+    choice
+        ``hvg``, ``all``, or the path of a file with one gene a line.
+    known
+        Genes that can be imputed.
+    hvg
+        Genes the VAE is trained on.
+
+    Raises
+    ------
+    DataError
+        When none of the genes asked for can be imputed.
+    """
+    if choice in {"hvg", "all"}:
+        return list(hvg if choice == "hvg" else known), []
+    lines = (line.strip() for line in Path(choice).read_text().splitlines())
+    asked = list(dict.fromkeys(line for line in lines if line))
+    present = set(known)
+    found = [gene for gene in asked if gene in present]
+    if not found:
+        msg = (
+            f"none of the {len(asked)} genes of {Path(choice).name} is in the reference after "
+            "quality control; check the names, or lower reference_min_cells"
+        )
+        raise DataError(msg)
+    return found, sorted(set(asked) - set(found))
+
+
+def population(
+    shared: Sequence[str], delivered: Sequence[str], hvg: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Return the name and the members of the population that scored genes are drawn from.
+
+    What is promised of the genes that are delivered has to be measured on such genes: `DELIVERED` are
+    the shared genes among them. Where these are fewer than `MIN_SCORED_GENES` (a short list), the
+    reference's most variable genes join them, `VARIABLE`, and at last all that are shared, `SHARED`.
+    """
+    delivered_set = set(delivered)
+    pools = {DELIVERED: delivered_set, VARIABLE: delivered_set | set(hvg)}
+    for name, pool in pools.items():
+        members = [gene for gene in shared if gene in pool]
+        if len(members) >= min(MIN_SCORED_GENES, len(shared)):
+            return name, members
+    return SHARED, list(shared)
+
+
+def abundance(reference: AnnData) -> pd.Series[float]:
+    """Return each gene's mean over cells of its log-normalised counts, or of its intensities."""
+    counts = slots.facts(reference)["counts"]
+    values = log_normalised(reference.X) if counts else reference.X
+    return pd.Series(np.asarray(values.mean(axis=0)).ravel(), index=reference.var_names)
+
+
+def evaluation_genes(
+    members: Sequence[str], abundance: pd.Series[float], n_genes: int, seed: int
+) -> list[str]:
+    """Draw the genes that are scored: a random one from each of ``n_genes`` strata of abundance.
+
+    The strata hold equally many genes, so that the sample is as abundant and as rare as the
+    population.
+
+    Parameters
+    ----------
+    members
+        Of the population.
+    abundance
+        Of `abundance`.
+    n_genes
+        How many; all when 0 or when there are no more.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    Sorted by name.
+    """
+    if not n_genes or len(members) <= n_genes:
+        return sorted(members)
+    ordered = np.array(sorted(members, key=lambda gene: (abundance[gene], gene)), dtype=object)
+    rng = np.random.default_rng(seed)
+    return sorted(str(rng.choice(stratum)) for stratum in np.array_split(ordered, n_genes))
 
 
 def partition(genes: Sequence[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -180,13 +268,13 @@ def make_folds(
     spatial: AnnData,
     shared: Sequence[str],
     reference_ranking: Sequence[str],
+    scored: Sequence[str],
     *,
     n_folds: int,
-    n_evaluation_genes: int,
     n_alignment_genes: int,
     seed: int,
 ) -> Iterator[Fold]:
-    """Yield the fold ``all``, which hides nothing, and folds ``1`` to ``k`` of the scored genes.
+    """Yield the fold ``all``, which hides nothing, and folds ``1`` to ``k`` of the ``scored`` genes.
 
     The panel of each fold is chosen anew without the values of its hidden genes. Where few genes are
     shared there are more folds, so that each leaves enough of them, or none at all.
@@ -194,8 +282,6 @@ def make_folds(
     yield Fold("all", [], alignment_panel(spatial, shared, reference_ranking, n_alignment_genes))
     if n_folds == 0:
         return
-    ranked = rank_by_signal(spatial[:, list(shared)].copy())
-    scored = evaluation_genes(ranked, n_evaluation_genes)
     room = len(shared) - MIN_SHARED_GENES
     if room < 1:
         return

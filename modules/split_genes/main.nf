@@ -4,6 +4,8 @@ process SPLIT_GENES {
     input:
     tuple val(meta), path(spatial), path(reference), path(hvg)
     val n_folds
+    val genes
+    path gene_list
     val evaluation_genes
     val seed
     val code
@@ -16,7 +18,7 @@ process SPLIT_GENES {
     script:
     """
     split_genes.py --spatial ${spatial} --reference ${reference} --hvg ${hvg} \\
-        --n-folds ${n_folds} --evaluation-genes ${evaluation_genes} \\
+        --n-folds ${n_folds} --genes ${gene_list ?: genes} --evaluation-genes ${evaluation_genes} \\
         --n-alignment-genes ${meta.n_genes} --seed ${seed} \\
         --output-dir ${meta.id}.folds --failure ${meta.id}.failure.json
     """
