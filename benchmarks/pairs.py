@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,10 +19,13 @@ SPLIT = {"n-folds": 5, "evaluation-genes": 300, "n-alignment-genes": 500, "seed"
 N_HVG, SEED = 2000, 0
 
 
-def script(name: str, options: dict[str, object]) -> None:
-    """Run a script of the pipeline."""
+def script(name: str, options: dict[str, object], more: Sequence[str] = ()) -> None:
+    """Run a script of the pipeline, quietly unless it fails."""
     arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    subprocess.run([sys.executable, str(ROOT / "bin" / name), *arguments], check=True)
+    command = [sys.executable, str(ROOT / "bin" / name), *arguments, *more]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise click.ClickException(f"{name} failed:\n{done.stderr[-2000:]}")
 
 
 def quality_control(data: Path, work: Path) -> None:
@@ -50,6 +54,65 @@ def quality_control(data: Path, work: Path) -> None:
         "select_genes.py",
         {"reference": work / "scrna.qc.h5ad", "n-top": N_HVG, "output": work / "hvg.txt",
          "failure": failure},
+    )  # fmt: skip
+    if failure.exists():
+        raise click.ClickException(failure.read_text())
+
+
+def train_vae(work: Path) -> None:
+    """Train the VAE of the reference in ``work`` with the pipeline's defaults: ``work/vae``."""
+    if not (work / "vae").exists():
+        script(
+            "train_vae.py",
+            {"reference": work / "scrna.qc.h5ad", "hvg": work / "hvg.txt", "seed": SEED,
+             "device": "cpu", "output": work / "vae", "failure": work / "failure.json"},
+        )  # fmt: skip
+
+
+def split_genes(work: Path, settings: dict[str, object]) -> list[Path]:
+    """Make the gene folds of a pair, ``work/folds``, and return them; the one without hidden genes last."""
+    if not (work / "folds").is_dir():
+        script(
+            "split_genes.py",
+            {"spatial": work / "spatial.qc.h5ad", "reference": work / "scrna.qc.h5ad",
+             "hvg": work / "hvg.txt", **settings, "output-dir": work / "folds",
+             "failure": work / "failure.json"},
+        )  # fmt: skip
+    return sorted((work / "folds").glob("fold_*.json"))
+
+
+def imputed_and_calibrated(work: Path, vae: Path, settings: dict[str, object]) -> None:
+    """Align, impute and calibrate a pair after QC: ``work/imputed.h5ad`` and ``calibration.json``."""
+    failure = work / "failure.json"
+    folds = split_genes(work, settings)
+    for fold in folds:
+        name = fold.stem.removeprefix("fold_")
+        aligned, imputed = work / f"aligned_{name}.h5ad", work / f"imputed_{name}.h5ad"
+        if imputed.exists():
+            continue
+        script(
+            "align.py",
+            {"spatial": work / "spatial.qc.h5ad", "vae": vae, "fold": fold, "seed": SEED,
+             "device": "cpu", "output": aligned, "history": work / f"history_{name}.json",
+             "failure": failure},
+        )  # fmt: skip
+        script(
+            "impute.py",
+            {"aligned": aligned, "spatial": work / "spatial.qc.h5ad", "vae": vae, "fold": fold,
+             "seed": SEED, "output": imputed, "summary": work / f"imputation_{name}.json",
+             "failure": failure},
+        )  # fmt: skip
+    hidden = [fold for fold in folds if fold.stem != "fold_all"]
+    options = [part for fold in hidden for part in ("--fold", str(fold))]
+    for fold in hidden:
+        options += ["--held-out", str(work / f"imputed_{fold.stem.removeprefix('fold_')}.h5ad")]
+    script(
+        "calibrate.py",
+        {"sample": work.name, "imputed": work / "imputed_all.h5ad",
+         "spatial": work / "spatial.qc.h5ad", "output": work / "imputed.h5ad",
+         "table": work / "reliability.csv", "summary": work / "calibration.json",
+         "failure": failure},
+        options,
     )  # fmt: skip
     if failure.exists():
         raise click.ClickException(failure.read_text())

@@ -7,6 +7,9 @@ panel alone, so that nothing has to be trained: intervals and reliability take w
 gives. The reliability of a pair is first predicted by a prior fitted on the other pairs, then by
 that prior adapted to the pair's other folds. Intervals are calibrated on the other folds.
 
+A pair with 1000 shared genes also lends the prior a pretend panel: 200 marker genes are kept, and
+those removed are predicted, as genes that no panel measures.
+
     python benchmarks/reliability.py --data DIR
     python benchmarks/reliability.py --data DIR --fit-prior
 """
@@ -23,11 +26,12 @@ import anndata
 import click
 import numpy as np
 import pandas as pd
+from never_measured import panel as marker_panel
+from pairs import ROOT, SEED, SPLIT, quality_control, split_genes
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
-from stlatent import slots
+from stlatent import genes, slots
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
 from stlatent.imputation import intervals, reliability
@@ -36,54 +40,10 @@ from stlatent.imputation.gene_features import COMPARED, GeneFeatures
 from stlatent.imputation.predictors import REFERENCE_TARGET, Problem, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 
-# Those of nextflow.config.
-SPATIAL_QC = {"min-counts": 10, "min-genes": 3, "min-cells": 1, "max-mito": 50, "mad": 0}
-REFERENCE_QC = {"min-counts": 200, "min-genes": 100, "min-cells": 3, "max-mito": 25, "mad": 0}
-SPLIT = {"n-folds": 5, "evaluation-genes": 300, "n-alignment-genes": 500, "seed": 0}
-N_HVG, N_LATENT, SEED = 2000, 10, 0
+N_LATENT = 10
 MAX_SPOTS = 5000
-
-
-def script(name: str, options: dict[str, object]) -> None:
-    """Run a script of the pipeline."""
-    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    subprocess.run([sys.executable, str(ROOT / "bin" / name), *arguments], check=True)
-
-
-def prepare(data: Path, work: Path) -> None:
-    """Make QC'd files, genes and folds of one pair, unless they are there."""
-    if (work / "folds").is_dir():
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    failure = work / "failure.json"
-    for kind, name, limits in (
-        ("spatial", "spatial", SPATIAL_QC),
-        ("reference", "scrna", REFERENCE_QC),
-    ):
-        request = {"id": name, "kind": kind, "batch_key": None, "label_key": None}
-        (work / f"{name}.request.json").write_text(json.dumps({**request, "section_key": None}))
-        script(
-            "ingest.py",
-            {"kind": kind, "input": data / f"{name}.h5ad", "request": work / f"{name}.request.json",
-             "output": work / f"{name}.ingested.h5ad", "failure": failure},
-        )  # fmt: skip
-        script(
-            "quality_control.py",
-            {"input": work / f"{name}.ingested.h5ad", **limits, "output": work / f"{name}.qc.h5ad",
-             "summary": work / f"{name}.qc.json", "failure": failure},
-        )  # fmt: skip
-    script(
-        "select_genes.py",
-        {"reference": work / "scrna.qc.h5ad", "n-top": N_HVG, "output": work / "hvg.txt",
-         "failure": failure},
-    )  # fmt: skip
-    script(
-        "split_genes.py",
-        {"spatial": work / "spatial.qc.h5ad", "reference": work / "scrna.qc.h5ad",
-         "hvg": work / "hvg.txt", **SPLIT, "output-dir": work / "folds", "failure": failure},
-    )  # fmt: skip
-    if failure.exists():
-        raise click.ClickException(failure.read_text())
+N_PANEL = 200
+MIN_SHARED = 1000
 
 
 def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np.ndarray:
@@ -118,26 +78,26 @@ def hold_out(
     spatial: anndata.AnnData, reference: anndata.AnnData, fold: Fold, latent: np.ndarray
 ) -> tuple[intervals.Genes, pd.DataFrame]:
     """Predict the genes that a fold hides, and return what is known about them."""
-    genes = fold.hidden
-    problem = build_problem(spatial, reference, fold.panel, genes, genes, SEED)
+    hidden = fold.hidden
+    problem = build_problem(spatial, reference, fold.panel, hidden, hidden, SEED)
     cells = reference_cells(reference.n_obs, SEED)
     found = {name: predict(problem) for name, predict in PANEL_PREDICTORS.items()}
     mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
     values = linear(reference)[cells]
     share = np.asarray((1 / library_size(values)) @ values).ravel() / len(cells)
-    known = spatial.var_names.difference(genes).intersection(reference.var_names)
-    visible = visible_library(spatial, genes)
+    known = spatial.var_names.difference(hidden).intersection(reference.var_names)
+    visible = visible_library(spatial, hidden)
     captured = float(share[reference.var_names.get_indexer(known)].sum())
     unknown = spatial.var_names.difference(known).tolist()
     counted = visible_library(spatial, unknown)
     library = None if counted is None else counted / min(max(captured, 1e-6), 1.0)
     normalised, counts = expected_scale(
-        mean, problem, share[reference.var_names.get_indexer(genes)], library
+        mean, problem, share[reference.var_names.get_indexer(hidden)], library
     )
     features = GeneFeatures(problem, latent[cells], library, SEED)
     compared = [found[name] for name in COMPARED]
-    table = features.table(problem, mean, compared, normalised, counts).set_axis(genes)
-    measured = dense(spatial[:, genes].X)
+    table = features.table(problem, mean, compared, normalised, counts).set_axis(hidden)
+    measured = dense(spatial[:, hidden].X)
     scores = metrics.score(measured, counts, visible)
     table["pcc"], table["pcc_normalised"] = scores["pcc"], scores["pcc_normalised"]
     table["fold"] = fold.name
@@ -147,6 +107,21 @@ def hold_out(
     return intervals.Genes(
         normalised[spots].astype(float), intervals.measured_on_scale(measured[spots], part)
     ), table
+
+
+def pretend_panel(
+    spatial: anndata.AnnData, reference: anndata.AnnData, hvg: list[str], latent: np.ndarray
+) -> pd.DataFrame:
+    """Keep `N_PANEL` marker genes of a tissue and return what is known of the imputed others."""
+    shared = genes.shared_genes(spatial, reference)
+    kept = set(marker_panel(reference, shared, N_PANEL))
+    removed = sorted((set(hvg) & set(shared)) - kept)
+    visible = [gene for gene in spatial.var_names if gene in kept]
+    counted = np.asarray(spatial[:, visible].X.sum(axis=1)).ravel() > 0
+    tissue = spatial[counted, [*visible, *removed]].copy()
+    panel = genes.alignment_panel(tissue, visible, hvg, SPLIT["n-alignment-genes"])
+    fold = Fold("panel", "all", removed, panel)
+    return hold_out(tissue, reference, fold, latent)[1]
 
 
 def coverage_row(folds: list[intervals.Genes]) -> dict[str, float]:
@@ -213,22 +188,34 @@ def commit() -> str:
 @click.option("--fit-prior", is_flag=True, help="Write the prior of the package from all pairs.")
 def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior: bool) -> None:
     """Prepare, predict, judge, and fit when asked."""
-    names = pairs.split(",") if pairs else sorted(p.parent.name for p in data.glob("*/scrna.h5ad"))
-    genes: dict[str, list[intervals.Genes]] = {}
+    names = pairs.split(",") if pairs else sorted(p.parent.name for p in data.glob("*/spatial.h5ad"))
+    held_out: dict[str, list[intervals.Genes]] = {}
     tables: dict[str, pd.DataFrame] = {}
+    panels: dict[str, pd.DataFrame] = {}
     counts: dict[str, bool] = {}
     for name in names:
-        prepare(data / name, work / name)
+        quality_control(data / name, work / name)
         spatial = anndata.read_h5ad(work / name / "spatial.qc.h5ad")
         reference = anndata.read_h5ad(work / name / "scrna.qc.h5ad")
+        hvg = (work / name / "hvg.txt").read_text().splitlines()
         latent = latent_space(reference, work / name, vae and vae / f"{name}.vae")
-        folds = [read_fold(path) for path in sorted((work / name / "folds").glob("fold_[0-9]*"))]
+        folds = [
+            fold for path in split_genes(work / name, SPLIT) if (fold := read_fold(path)).hidden
+        ]
         parts = [hold_out(spatial, reference, fold, latent) for fold in folds]
-        genes[name] = [part for part, _ in parts]
+        held_out[name] = [part for part, _ in parts]
         tables[name] = pd.concat([table for _, table in parts])
         counts[name] = bool(slots.facts(spatial)["counts"])
+        if len(genes.shared_genes(spatial, reference)) >= MIN_SHARED:
+            panels[name] = pretend_panel(spatial, reference, hvg, latent)
         print(f"{name}: {len(tables[name])} genes in {len(folds)} folds", flush=True)
-    covered = pd.DataFrame({name: coverage_row(genes[name]) for name in names}).T
+
+    def prior_of(chosen: list[str]) -> reliability.Model:
+        of_panels = {f"{name}, panel": panels[name] for name in chosen if name in panels}
+        known = {name: tables[name] for name in chosen} | of_panels
+        return reliability.fit_prior(known, counts | dict.fromkeys(of_panels, True))
+
+    covered = pd.DataFrame({name: coverage_row(held_out[name]) for name in names}).T
     levels = [f"{level} %" for level in intervals.LEVELS]
     errors = (covered[levels] - np.array(intervals.LEVELS)).abs()
     covered.loc["mean error"] = errors.mean()
@@ -239,8 +226,7 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
     )
     ways: dict[str, dict[str, pd.DataFrame]] = {"prior of the other pairs": {}, "adapted": {}}
     for name in names:
-        others = {other: table for other, table in tables.items() if other != name}
-        prior = reliability.fit_prior(others, counts)
+        prior = prior_of([other for other in names if other != name])
         table, fold = tables[name], tables[name]["fold"].to_numpy()
         ways["prior of the other pairs"][name] = prior.predict(table, counts[name])
         ways["adapted"][name] = reliability.cross_fitted(table, fold, prior, counts[name])
@@ -256,13 +242,14 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
     if fit_prior:
         provenance = {
             "tissues": {name: len(tables[name]) for name in names},
+            "pretend_panels": {name: len(table) for name, table in panels.items()},
             "latent": "scVI where trained, else principal components",
             "imputer": f"mean of {', '.join(PANEL_PREDICTORS)}",
             "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "command": "python benchmarks/reliability.py --data DIR --vae DIR --fit-prior",
         }
-        content = reliability.prior_content(reliability.fit_prior(tables, counts), provenance)
+        content = reliability.prior_content(prior_of(names), provenance)
         reliability.PRIOR_FILE.write_text(json.dumps(content, indent=1) + "\n")
         print(f"\nwrote {reliability.PRIOR_FILE}")
 

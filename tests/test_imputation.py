@@ -14,7 +14,7 @@ from stlatent.imputation.candidates import CANDIDATES, Candidates
 from stlatent.imputation.imputer import Imputer, gene_blocks
 from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
 from stlatent.imputation.output import gene_table, note, write_imputed
-from stlatent.imputation.stack import Weights, equal_weights, learn_weights
+from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
 from stlatent.imputation.transfer import transfer, transfer_weights
 from stlatent.vae.decoder import LatentDecoder
 
@@ -149,9 +149,13 @@ def simulated(seed: int, noise: dict[str, float]) -> tuple[dict[str, np.ndarray]
     }, truth
 
 
+def learned(predicted: dict[str, np.ndarray], truth: np.ndarray) -> Weights:
+    return learn_weights(list(predicted), [moments(list(predicted.values()), truth, None)])
+
+
 def test_weights_follow_what_hidden_genes_show() -> None:
     predicted, truth = simulated(0, {"good": 0.5, "bad": 3.0})
-    weights = learn_weights(predicted, truth)
+    weights = learned(predicted, truth)
     assert sum(weights.by_candidate.values()) == pytest.approx(1)
     assert weights.by_candidate["good"] > 0.7
     assert weights.correlation["good"] == pytest.approx(1 / np.sqrt(1.25), abs=0.02)
@@ -159,7 +163,7 @@ def test_weights_follow_what_hidden_genes_show() -> None:
 
 def test_combining_independent_errors_beats_each_candidate() -> None:
     predicted, truth = simulated(1, {"one": 1.0, "two": 1.0})
-    weights = learn_weights(predicted, truth).by_candidate
+    weights = learned(predicted, truth).by_candidate
     combined = sum(weights[name] * predicted[name] for name in predicted)
 
     def correlation(values: np.ndarray) -> float:
@@ -170,14 +174,48 @@ def test_combining_independent_errors_beats_each_candidate() -> None:
 
 def test_few_genes_keep_the_weights_near_equal() -> None:
     predicted, truth = simulated(2, {"good": 0.5, "bad": 1.5})
-    few = learn_weights({n: p[:, :3] for n, p in predicted.items()}, truth[:, :3])
-    many = learn_weights(predicted, truth)
+    few = learned({n: p[:, :3] for n, p in predicted.items()}, truth[:, :3])
+    many = learned(predicted, truth)
     assert 0.5 < few.by_candidate["good"] < many.by_candidate["good"]
+
+
+def test_the_scale_of_a_gene_or_of_a_candidate_s_truth_is_no_matter() -> None:
+    predicted, truth = simulated(3, {"good": 0.7, "bad": 1.0})
+    scale = np.random.default_rng(4).lognormal(2, 3, truth.shape[1])
+    first = learned(predicted, truth).by_candidate
+    scaled = {name: values * scale for name, values in predicted.items()}
+    again = learned(scaled, truth * 1e-3).by_candidate
+    assert again["good"] == pytest.approx(first["good"], abs=0.01)
+
+
+def test_a_shrunken_candidate_gets_no_weight_for_being_small() -> None:
+    """Least squares would give most weight to what hardly moves; correlation does not see it."""
+    predicted, truth = simulated(5, {"good": 0.6, "bad": 2.0})
+    predicted["bad"] = 0.1 * predicted["bad"]
+    weights = learned(predicted, truth).by_candidate
+    combined = sum(weights[name] * predicted[name] for name in predicted)
+    both = [np.mean([np.corrcoef(v[:, g], truth[:, g])[0, 1] for g in range(60)])
+            for v in (combined, predicted["good"])]  # fmt: skip
+    assert both[0] >= both[1] - 1e-3
+
+
+def test_locations_without_counts_teach_nothing() -> None:
+    predicted, truth = simulated(6, {"one": 1.0, "two": 1.0})
+    library = np.full(200, 50.0)
+    library[:20] = 3
+    spoiled = {name: values.copy() for name, values in predicted.items()}
+    spoiled["one"][:20], spoiled["two"][:20] = 100 * truth[:20], -100 * truth[:20]
+    names = list(predicted)
+    found = learn_weights(names, [moments(list(spoiled.values()), truth, library)])
+    clean = learn_weights(
+        names, [moments([v[20:] for v in predicted.values()], truth[20:], library[20:])]
+    )
+    assert found.by_candidate == pytest.approx(clean.by_candidate)
 
 
 def test_constant_predictions_get_equal_weights() -> None:
     flat = {"one": np.zeros((5, 2)), "two": np.zeros((5, 2))}
-    assert learn_weights(flat, np.eye(5)[:, :2]).by_candidate == {"one": 0.5, "two": 0.5}
+    assert learned(flat, np.eye(5)[:, :2]).by_candidate == {"one": 0.5, "two": 0.5}
 
 
 def test_panel_is_split_into_parts_unless_it_is_too_small() -> None:

@@ -104,7 +104,7 @@ def test_locations_without_visible_counts_are_left_out_of_the_normalised_pcc():
     measured = rng.poisson(np.maximum(library, 1)[:, None] * 0.1, (304, 5)).astype(float)
     measured[-4:] += 3
     null = library[:, None] * np.ones((1, 5))
-    assert metrics.compared_locations(library, 304).sum() == 300
+    assert metrics.enough_counts(library, 304).sum() == 300
     assert (metrics.score(measured, null, library)["pcc_normalised"] == 0).all()
     imputed = rng.random((304, 5))
     whole = metrics.score(measured, imputed, library)["pcc_normalised"]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 CLIP = 5.0
+# What a location's few counts say of its library is noise, which prediction and truth would share.
+MIN_VISIBLE_COUNTS = 5
 # Larger values are no logarithms of expression.
 LARGEST_LOGARITHM = 30.0
 
@@ -46,6 +48,19 @@ def visible_library(adata: AnnData, hidden: list[str]) -> np.ndarray | None:
     visible = ~adata.var_names.isin(hidden)
     # A product with the mask spares a copy of the matrix.
     return np.asarray(adata.X @ visible.astype(np.float64), dtype=np.float64).ravel()
+
+
+def enough_counts(library: np.ndarray | None, n: int) -> np.ndarray:
+    """Return the mask (n) of the locations whose library can be divided out.
+
+    Parameters
+    ----------
+    library
+        Of `visible_library`: locations with fewer than `MIN_VISIBLE_COUNTS` are left out.
+    n
+        Number of locations.
+    """
+    return np.ones(n, dtype=bool) if library is None else np.asarray(library) >= MIN_VISIBLE_COUNTS
 
 
 def linear(adata: AnnData) -> sp.csr_matrix:

@@ -13,11 +13,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from stlatent.correlation import is_constant, pcc
+from stlatent.expression import enough_counts
 
 Array = np.ndarray
 
-# What a location's few visible counts say of its library is noise, which both sides would share.
-MIN_VISIBLE_COUNTS = 5
 METRICS = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 _CHUNK_VALUES = 20_000_000
 
@@ -79,24 +78,12 @@ def library_normalised(values: Array, library: Array | None) -> Array:
     return np.log1p(np.maximum(values, 0.0) / library * np.median(library))
 
 
-def compared_locations(library: Array | None, n: int) -> Array:
-    """Return the mask (n) of the locations that `score` compares without their library.
-
-    Parameters
-    ----------
-    library
-        As for `library_normalised`: locations with fewer than `MIN_VISIBLE_COUNTS` are left out.
-    n
-        Number of locations.
-    """
-    return np.ones(n, dtype=bool) if library is None else np.asarray(library) >= MIN_VISIBLE_COUNTS
-
-
 def score(measured: Array, imputed: Array, library: Array | None) -> dict[str, Array]:
     """Compute all `METRICS` for each gene.
 
     Missing predictions count as 0, and so do negative ones of genes that have no negative
-    measurement. The normalised PCC is over `compared_locations` alone, and 0 where these are fewer
+    measurement. The normalised PCC is over locations with
+    `enough_counts` alone, and 0 where these are fewer
     than two. Genes are taken in chunks, so that memory stays bounded.
 
     Parameters
@@ -140,7 +127,7 @@ def _score_chunk(measured: Array, imputed: Array, library: Array | None) -> dict
 
 
 def _normalised_pcc(x: Array, y: Array, library: Array) -> Array:
-    kept = compared_locations(library, len(x))
+    kept = enough_counts(library, len(x))
     if kept.sum() < 2:
         return np.zeros(x.shape[1])
     known = library[kept]

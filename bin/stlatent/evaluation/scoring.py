@@ -10,7 +10,7 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.expression import dense, visible_library
+from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
 from stlatent.imputation.problem import Fold, require_genes
@@ -103,7 +103,7 @@ def score_file(
         raise DataError(msg)
     measured = dense(spatial[:, genes].X)
     library = visible_library(spatial, fold.hidden)
-    n_compared = int(metrics.compared_locations(library, spatial.n_obs).sum())
+    n_compared = int(enough_counts(library, spatial.n_obs).sum())
     morans_measured = morans_i(measured, weights)
     is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
     seed = None if is_baseline else seed_of(imputed)

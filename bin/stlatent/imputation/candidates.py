@@ -88,9 +88,3 @@ class Candidates:
         if name == TRANSFER:
             return transfer(self.weights, problem.reference_target)
         return PANEL_PREDICTORS[name](problem)
-
-
-def in_reference_units(predicted: Array, problem: Problem) -> Array:
-    """Return predictions centred and scaled by each gene's moments in the reference."""
-    spread = problem.reference_target.std(0)
-    return (predicted - problem.reference_target.mean(0)) / np.where(spread > 0, spread, 1)

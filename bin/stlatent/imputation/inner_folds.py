@@ -10,8 +10,8 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.expression import dense, log_normalise, visible_library
-from stlatent.imputation.candidates import CANDIDATES, Candidates, in_reference_units
-from stlatent.imputation.stack import Weights, equal_weights, learn_weights
+from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -104,17 +104,15 @@ def stack_weights(
     """
     if not folds:
         return equal_weights(list(names))
-    predicted: dict[str, list[Array]] = {name: [] for name in names}
-    measured = []
+    found = []
     for fold in folds:
         away = set(fold.hidden)
         candidates = see(
             [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold
         )
         problem = candidates.problem(fold.hidden)
-        for name in names:
-            values = candidates.predict(name, problem)
-            predicted[name].append(in_reference_units(values, problem))
-        measured.append(measured_values(candidates.spatial, fold.hidden, candidates.hidden))
-    joined = {name: np.concatenate(parts, axis=1) for name, parts in predicted.items()}
-    return learn_weights(joined, np.concatenate(measured, axis=1))
+        predicted = [candidates.predict(name, problem) for name in names]
+        measured = measured_values(candidates.spatial, fold.hidden, candidates.hidden)
+        library = visible_library(candidates.spatial, candidates.hidden)
+        found.append(moments(predicted, measured, library))
+    return learn_weights(names, found)

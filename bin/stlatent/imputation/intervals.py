@@ -2,9 +2,14 @@
 
 The unit that is exchangeable is the gene: held-out genes and genes of interest are taken for draws
 from one population, the locations of a gene are not independent. So quantiles are those of the
-pooled distribution over all locations of the calibration genes of a group, every gene weighing the
-same ("pooling CDFs" of Dunn, Wasserman and Ramdas, JASA 2022), and coverage has to be measured on
-genes that took no part (`leave_fold_out`).
+pooled distribution over all locations of calibration genes, every gene weighing the same ("pooling
+CDFs" of Dunn, Wasserman and Ramdas, JASA 2022), and coverage has to be measured on genes that took
+no part (`leave_fold_out`).
+
+Where genes are chosen, as on a panel of markers, those of interest are another population: rarer,
+above all. So a gene's quantiles are those of the calibration genes that are expected as abundant in
+the tissue as it is (localised conformal prediction; Guan, Biometrika 2023), and a gene beyond all of
+them has no interval.
 
 All values are on the normalised scale: log(1 + counts per 10,000 of the expected library) or
 intensities as they are. A monotone map takes intervals to the count scale.
@@ -36,8 +41,7 @@ INTERVALS = "intervals"
 COUNT, NORMALISED = "count", "normalised"
 
 MIN_GENES = 10
-GENES_PER_GROUP = 30
-MAX_GROUPS = 5
+GENES_PER_WINDOW = 20
 CROSS_FITS = 5
 MAX_SPOTS = 5000
 _PREDICTION_BINS = 8
@@ -78,10 +82,11 @@ class Centre:
     ----------
     floor, lowest, highest
         Least mean told from 0, and the range of predicted means seen.
-    level
-        Intercept and slope of log(measured mean) on log(predicted mean).
-    spread
-        Intercept and slopes of log(measured sd) on log(predicted mean) and log(predicted sd).
+    level, spread
+        Intercept and slopes of log(measured mean), and of log(measured sd), on log(predicted mean)
+        and log(predicted sd). At one predicted mean, genes of few places have more to be measured
+        than genes that are everywhere: without the sd, a panel of markers would promise as much of
+        all other genes.
     pattern
         Share of a gene's spread that the prediction explains: the mean correlation.
     """
@@ -96,14 +101,16 @@ class Centre:
     def expected(self, mean: Array, sd: Array) -> tuple[Array, Array]:
         """Return the expected mean and sd of the measurements of genes, from those predicted.
 
-        Beyond the means that were seen both are proportional to the predicted mean.
+        Beyond the means that were seen both are proportional to the prediction.
         """
         mean = np.maximum(mean, self.floor)
         inside = np.clip(mean, self.lowest, self.highest)
         beyond = mean / inside
-        design = np.log(np.stack([inside, np.maximum(sd, self.floor)]))
-        level = np.exp(self.level[0] + self.level[1] * design[0]) * beyond
-        spread = np.exp(self.spread[0] + np.asarray(self.spread[1:]) @ design) * beyond
+        design = np.log(np.stack([inside, np.maximum(sd / beyond, self.floor)]))
+        level, spread = (
+            np.exp(line[0] + np.asarray(line[1:]) @ design) * beyond
+            for line in (self.level, self.spread)
+        )
         return level, spread
 
     def values(self, predicted: Array, mean: Array, sd: Array) -> Array:
@@ -121,12 +128,13 @@ class Model:
     ----------
     centre
         Where intervals lie.
-    edges
-        Predicted means that part the groups of genes.
     variance
-        Groups x 3: the variance of a measurement is ``v0 + v1 centre + v2 spread^2``.
+        The variance of a measurement is ``v0 + v1 centre + v2 spread^2``.
+    abundance
+        Expected means of the calibration genes, sorted.
     quantiles
-        Groups x levels: of |measured - centre| / sqrt(variance).
+        Windows x levels: of |measured - centre| / sqrt(variance), over `GENES_PER_WINDOW` genes that
+        are neighbours in ``abundance``.
     flat_quantiles
         The same for the plain interval: |measured - level| / spread, one interval a gene.
     n_genes
@@ -136,15 +144,15 @@ class Model:
     """
 
     centre: Centre
-    edges: tuple[float, ...]
     variance: Array
+    abundance: Array
     quantiles: Array
     flat_quantiles: Array
     n_genes: int
     levels: tuple[int, ...] = LEVELS
 
     def bounds(self, predicted: Array, mean: Array, sd: Array, level: int) -> tuple[Array, Array]:
-        """Return lower and upper bounds, spots x genes.
+        """Return lower and upper bounds, spots x genes; NaN for genes that are not `supported`.
 
         Parameters
         ----------
@@ -160,19 +168,27 @@ class Model:
         ValueError
             When the level was not calibrated.
         """
-        group = _group(mean, self.edges)
         centre = self.centre.values(predicted, mean, sd)
-        _, spread = self.centre.expected(mean, sd)
-        half = self.quantiles[group, self._column(level)] * np.sqrt(
-            _variance(centre, spread, self.variance[group])
-        )
+        expected, spread = self.centre.expected(mean, sd)
+        scale = np.sqrt(_variance(centre, spread, self.variance))
+        half = self._quantile(self.quantiles, expected, level) * scale
         return np.maximum(centre - half, 0.0), centre + half
 
     def flat_bounds(self, mean: Array, sd: Array, level: int) -> tuple[Array, Array]:
         """Return the bounds of the plain interval, which is the same at every spot."""
         expected, spread = self.centre.expected(mean, sd)
-        half = self.flat_quantiles[_group(mean, self.edges), self._column(level)] * spread
+        half = self._quantile(self.flat_quantiles, expected, level) * spread
         return np.maximum(expected - half, 0.0), expected + half
+
+    def supported(self, mean: Array, sd: Array) -> Array:
+        """Return which genes are expected as abundant as some calibration gene: the others have none."""
+        expected, _ = self.centre.expected(mean, sd)
+        return (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
+
+    def _quantile(self, quantiles: Array, expected: Array, level: int) -> Array:
+        window = _window(self.abundance, expected, len(quantiles))
+        known = (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
+        return np.where(known, quantiles[window, self._column(level)], np.nan)
 
     def _column(self, level: int) -> int:
         if level not in self.levels:
@@ -187,8 +203,8 @@ class Model:
         }
         return {
             **centre,
-            "edges": np.asarray(self.edges, dtype=float),
             "variance": self.variance,
+            "abundance": self.abundance,
             "quantiles": self.quantiles,
             "flat_quantiles": self.flat_quantiles,
             "n_genes": self.n_genes,
@@ -208,8 +224,8 @@ class Model:
         )
         return Model(
             centre=centre,
-            edges=tuple(np.ravel(stored["edges"]).tolist()),
             variance=np.asarray(stored["variance"], dtype=float),
+            abundance=np.asarray(stored["abundance"], dtype=float),
             quantiles=np.asarray(stored["quantiles"], dtype=float),
             flat_quantiles=np.asarray(stored["flat_quantiles"], dtype=float),
             n_genes=int(stored["n_genes"]),
@@ -237,24 +253,22 @@ def fit(genes: Genes) -> Model:
     if genes.n < MIN_GENES:
         msg = f"{genes.n} held-out genes, {MIN_GENES} are needed for intervals"
         raise ValueError(msg)
-    mean = genes.predicted.mean(0)
-    n_groups = int(np.clip(genes.n // GENES_PER_GROUP, 1, MAX_GROUPS))
-    edges = np.quantile(mean, np.linspace(0, 1, n_groups + 1)[1:-1])
-    group = _group(mean, edges)
     scores, flat_scores = np.empty_like(genes.measured), np.empty_like(genes.measured)
+    abundance = np.empty(genes.n)
     for away in cross_fits(genes.n):
         kept = np.setdiff1d(np.arange(genes.n), away)
-        centre, variance = _fit_parts(genes[kept], group[kept], n_groups)
-        scores[:, away], flat_scores[:, away] = _scores(genes[away], centre, variance[group[away]])
-    centre, variance = _fit_parts(genes, group, n_groups)
-    levels = np.array(LEVELS) / 100
-    members = [group == number for number in range(n_groups)]
+        centre, variance = _fit_parts(genes[kept])
+        scores[:, away], flat_scores[:, away], abundance[away] = _scores(
+            genes[away], centre, variance
+        )
+    centre, variance = _fit_parts(genes)
+    order = np.argsort(abundance, kind="stable")
     return Model(
         centre,
-        tuple(edges.tolist()),
         variance,
-        np.stack([np.quantile(scores[:, m], levels) for m in members]),
-        np.stack([np.quantile(flat_scores[:, m], levels) for m in members]),
+        abundance[order],
+        _window_quantiles(scores[:, order]),
+        _window_quantiles(flat_scores[:, order]),
         genes.n,
     )
 
@@ -270,8 +284,9 @@ def leave_fold_out(folds: list[Genes]) -> dict[str, Any] | None:
     Returns
     -------
     ``levels`` [{``level``, ``coverage``, ``width``, ``flat_coverage``, ``flat_width``}], in percent
-    and on the normalised scale, means over genes; ``genes_within`` the share of genes whose own
-    coverage at 90 % is at least 80 %. None where the other folds are too few to calibrate on.
+    and on the normalised scale, means over genes that have intervals; ``n_genes`` these, and
+    ``n_without`` the others; ``genes_within`` the share of genes whose own coverage at 90 % is at
+    least 80 %. None where the other folds are too few to calibrate on.
     """
     parts: list[Array] = []
     for number, fold in enumerate(folds):
@@ -279,13 +294,18 @@ def leave_fold_out(folds: list[Genes]) -> dict[str, Any] | None:
         if sum(other.n for other in others) < MIN_GENES:
             return None
         parts.append(coverage(fit(joined(others)), fold))
-    found = np.concatenate(parts, axis=2)
+    every = np.concatenate(parts, axis=2)
+    known = ~np.isnan(every).any(axis=(0, 1))
+    if not known.any():
+        return None
+    found = every[:, :, known]
     names = ("coverage", "width", "flat_coverage", "flat_width")
     scale = np.array([100.0, 1.0, 100.0, 1.0])
     means = found.mean(axis=2) * scale[:, None]
     per_gene = found[0, LEVELS.index(90)]
     return {
-        "n_genes": int(found.shape[2]),
+        "n_genes": int(known.sum()),
+        "n_without": int((~known).sum()),
         "levels": [
             {"level": level, **dict(zip(names, means[:, column].tolist(), strict=True))}
             for column, level in enumerate(LEVELS)
@@ -295,7 +315,7 @@ def leave_fold_out(folds: list[Genes]) -> dict[str, Any] | None:
 
 
 def coverage(model: Model, genes: Genes) -> Array:
-    """Return coverage, width, and both of the plain interval: 4 x levels x genes.
+    """Return coverage, width, and both of the plain interval: 4 x levels x genes, NaN without intervals.
 
     Coverage is what a user would compute: the mean of lower <= measured <= upper.
     """
@@ -308,6 +328,7 @@ def coverage(model: Model, genes: Genes) -> Array:
         lower, upper = model.flat_bounds(mean, sd, level)
         found[2, column] = ((lower <= genes.measured) & (genes.measured <= upper)).mean(0)
         found[3, column] = upper - lower
+    found[:, :, ~model.supported(mean, sd)] = np.nan
     return found
 
 
@@ -383,27 +404,32 @@ def _at_least_one(library: Array) -> Array:
     return np.maximum(np.asarray(library, dtype=float), 1.0)
 
 
-def _group(mean: Array, edges: Sequence[float] | Array) -> Array:
-    return np.searchsorted(np.asarray(edges, dtype=float), mean)
+def _window(abundance: Array, expected: Array, n_windows: int) -> Array:
+    """Return the window of calibration genes around each gene, the first and last at the ends."""
+    place = np.searchsorted(abundance, expected)
+    half = (len(abundance) - n_windows + 1) // 2
+    return np.clip(place - half, 0, n_windows - 1)
+
+
+def _window_quantiles(scores: Array) -> Array:
+    """Return the quantiles of `LEVELS` in every window of genes, spots x genes in order."""
+    size = min(GENES_PER_WINDOW, scores.shape[1])
+    starts = range(scores.shape[1] - size + 1)
+    levels = np.array(LEVELS) / 100
+    return np.stack([np.quantile(scores[:, start : start + size], levels) for start in starts])
 
 
 def _variance(centre: Array, spread: Array, coefficients: Array) -> Array:
-    """Variance of every value by the coefficients of its gene (genes x 3), spots x genes."""
-    constant = coefficients[:, 0] + coefficients[:, 2] * spread**2
-    return constant + coefficients[:, 1] * centre
+    """Variance of every value, spots x genes."""
+    return coefficients[0] + coefficients[2] * spread**2 + coefficients[1] * centre
 
 
-def _fit_parts(genes: Genes, group: Array, n_groups: int) -> tuple[Centre, Array]:
+def _fit_parts(genes: Genes) -> tuple[Centre, Array]:
     centre = fit_centre(genes)
     mean, sd = genes.predicted.mean(0), genes.predicted.std(0)
     values = centre.values(genes.predicted, mean, sd)
     _, spread = centre.expected(mean, sd)
-    squares = (genes.measured - values) ** 2
-    found = []
-    for number in range(n_groups):
-        own = group == number if (group == number).any() else np.full(genes.n, True)
-        found.append(_fit_variance(values[:, own], squares[:, own], spread[own]))
-    return centre, np.stack(found)
+    return centre, _fit_variance(values, (genes.measured - values) ** 2, spread)
 
 
 def fit_centre(genes: Genes) -> Centre:
@@ -417,7 +443,8 @@ def fit_centre(genes: Genes) -> Centre:
     true_mean, true_sd = genes.measured.mean(0), genes.measured.std(0)
     usable = (true_mean > 0) & (true_sd > 0)
     if not usable.any():
-        return Centre(1.0, 1.0, 1.0, (np.log(_FLOOR), 0.0), (np.log(_FLOOR), 0.0, 0.0), 0.0)
+        nothing = (np.log(_FLOOR), 0.0, 0.0)
+        return Centre(1.0, 1.0, 1.0, nothing, nothing, 0.0)
     floor = max(_FLOOR * float(np.median(mean[usable])), 1e-12)
     bounded = np.maximum(mean[usable], floor)
     design = np.log(np.stack([bounded, np.maximum(sd[usable], floor)], axis=1))
@@ -427,7 +454,7 @@ def fit_centre(genes: Genes) -> Centre:
         floor,
         float(bounded.min()),
         float(bounded.max()),
-        _robust_line(design[:, :1], np.log(true_mean[usable])),
+        _robust_line(design, np.log(true_mean[usable])),
         _robust_line(design, np.log(true_sd[usable])),
         float(np.clip((standard * true_standard).mean(), 0.0, 1.0)),
     )
@@ -476,10 +503,10 @@ def _fit_variance(centre: Array, squares: Array, spread: Array) -> Array:
     return np.asarray(found)
 
 
-def _scores(genes: Genes, centre: Centre, variance: Array) -> tuple[Array, Array]:
-    """Nonconformity of measurements, of the intervals and of the plain ones."""
+def _scores(genes: Genes, centre: Centre, variance: Array) -> tuple[Array, Array, Array]:
+    """Nonconformity of measurements, of the intervals and of the plain ones, and expected means."""
     mean, sd = genes.predicted.mean(0), genes.predicted.std(0)
     values = centre.values(genes.predicted, mean, sd)
     level, spread = centre.expected(mean, sd)
     scores = np.abs(genes.measured - values) / np.sqrt(_variance(values, spread, variance))
-    return scores, np.abs(genes.measured - level) / spread
+    return scores, np.abs(genes.measured - level) / spread, level

@@ -1,10 +1,14 @@
 """How far the imputed values of a gene can be believed.
 
-A linear model predicts the correlation (PCC) that a measurement would show, from what is known of
-any gene (`stlatent.imputation.gene_features`). It starts from a prior, fitted on other tissues, and
-moves away from it as far as the held-out genes of the tissue itself give reason: with none it is the
-prior. The error of its predictions on genes it did not see gives the probability that the PCC
-exceeds `THRESHOLD`.
+A model predicts the correlation (PCC) that a measurement would show, from what is known of any gene
+(`stlatent.imputation.gene_features`). A measurement is noisy, and no prediction correlates with it by
+more than the square root of its reliability (attenuation; Spearman, Am. J. Psychol. 1904). So the PCC
+is that ceiling, which sampling of molecules sets, times a linear function of all features. A sum
+would believe genes that are alike in the reference equally, however few molecules of them are there.
+
+The model starts from a prior, fitted on other tissues, and moves away from it as far as the held-out
+genes of the tissue itself give reason: with none it is the prior. The error of its predictions on
+genes it did not see gives the probability that the PCC exceeds `THRESHOLD`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import nnls
 from scipy.stats import norm, rankdata
 
 from stlatent.imputation.gene_features import fisher
@@ -26,6 +31,7 @@ Array = np.ndarray
 THRESHOLD = 0.3
 HIGH, MEDIUM = 0.8, 0.5
 LABELS = ("high", "medium", "low")
+UNTESTABLE = "not testable"
 NORMALISED, RAW = "pcc_normalised", "pcc"
 PRIOR_FILE = Path(__file__).with_name("reliability_prior.json")
 
@@ -38,6 +44,8 @@ PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)
 MOST = 3.0
 MIN_VALIDATION_GENES = 10
 _TINY = 0.01
+_LEAST_VARIANCE = 1e-4
+_REWEIGHTINGS = 5
 
 
 def _logit(share: Array) -> Array:
@@ -66,23 +74,38 @@ TRANSFORMS = {
     "panel_context": _same,
 }
 FEATURES = tuple(TRANSFORMS)
+CEILINGS = {NORMALISED: "sampling_ceiling_normalised", RAW: "sampling_ceiling"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """Predicts one PCC: ``intercept + x @ slopes`` with errors of standard deviation ``error``."""
+    """Predicts one PCC: ``ceiling * (intercept + x @ slopes)``.
+
+    Attributes
+    ----------
+    intercept, slopes
+        Of the correlation without sampling noise.
+    noise, scatter
+        The variance of the error is ``noise + scatter * ceiling^2``.
+    """
 
     intercept: float
     slopes: Array
-    error: float
+    noise: float
+    scatter: float
 
-    def predict(self, x: Array) -> Array:
-        """Return predicted PCCs of n genes, x: n x features."""
-        return np.clip(self.intercept + x @ self.slopes, -1.0, 1.0)
+    def predict(self, x: Array, ceiling: Array) -> Array:
+        """Return predicted PCCs of n genes, x: n x features, ceiling: n."""
+        return np.clip(ceiling * (self.intercept + x @ self.slopes), -1.0, 1.0)
 
-    def probability(self, x: Array) -> Array:
+    def probability(self, x: Array, ceiling: Array) -> Array:
         """Return the probability that the PCC exceeds `THRESHOLD`, for normal errors."""
-        return norm.cdf((self.predict(x) - THRESHOLD) / self.error)
+        error = np.sqrt(self.noise + self.scatter * ceiling**2)
+        return norm.cdf((self.predict(x, ceiling) - THRESHOLD) / error)
+
+    def coefficients(self) -> Array:
+        """Return intercept and slopes as one vector."""
+        return np.append(self.intercept, self.slopes)
 
 
 @dataclass(frozen=True)
@@ -115,7 +138,8 @@ class Model:
 
         ``reliability``: probability that the normalised PCC exceeds `THRESHOLD`, ``reliability_raw``
         of the raw one, ``predicted_pcc`` (normalised) and ``reliability_label``. Without counts there
-        is no library to divide out, and raw is the same.
+        is no library to divide out, and raw is the same. A gene without features has none of these
+        and is labelled `UNTESTABLE`.
 
         Parameters
         ----------
@@ -125,23 +149,26 @@ class Model:
             Whether the tissue holds counts.
         """
         x = self.design(table)
-        line, raw = self.lines[NORMALISED], self.lines[RAW if counts else NORMALISED]
-        probability = line.probability(x)
-        return pd.DataFrame(
-            {
-                "reliability": probability,
-                "reliability_raw": raw.probability(x),
-                "predicted_pcc": line.predict(x),
-                "predicted_pcc_raw": raw.predict(x),
-                "reliability_label": labels(probability),
-            },
-            index=table.index,
-        )
+        columns = {"reliability": NORMALISED, "reliability_raw": RAW if counts else NORMALISED}
+        found = {}
+        for name, target in columns.items():
+            line, ceiling = self.lines[target], ceilings(table, target)
+            found[name] = line.probability(x, ceiling)
+            found[name.replace("reliability", "predicted_pcc")] = line.predict(x, ceiling)
+        known = table[list(FEATURES)].notna().any(axis=1)
+        predicted = pd.DataFrame(found, index=table.index).where(known)
+        return predicted.assign(reliability_label=labels(predicted["reliability"].to_numpy()))
+
+
+def ceilings(table: pd.DataFrame, target: str) -> Array:
+    """Return the largest PCC that sampling leaves each gene; 1 for intensities, where it is unknown."""
+    return np.nan_to_num(table[CEILINGS[target]].to_numpy(float), nan=1.0)
 
 
 def labels(probability: Array) -> Array:
-    """Return high (at least `HIGH`), medium (at least `MEDIUM`) or low."""
-    return np.select([probability >= HIGH, probability >= MEDIUM], LABELS[:2], LABELS[2])
+    """Return high (at least `HIGH`), medium (at least `MEDIUM`), low, or `UNTESTABLE` for NaN."""
+    limits = [np.isnan(probability), probability >= HIGH, probability >= MEDIUM]
+    return np.select(limits, (UNTESTABLE, *LABELS[:2]), LABELS[2])
 
 
 def read_prior(path: Path = PRIOR_FILE) -> Model:
@@ -153,7 +180,7 @@ def read_prior(path: Path = PRIOR_FILE) -> Model:
         )
         raise ValueError(msg)
     lines = {
-        name: Line(float(line["intercept"]), np.array(line["slopes"]), float(line["error"]))
+        name: Line(line["intercept"], np.array(line["slopes"]), line["noise"], line["scatter"])
         for name, line in content["targets"].items()
     }
     return Model(np.array(content["centre"]), np.array(content["scale"]), lines)
@@ -169,7 +196,8 @@ def prior_content(prior: Model, provenance: Mapping[str, Any]) -> dict[str, Any]
             name: {
                 "intercept": round(line.intercept, 6),
                 "slopes": line.slopes.round(6).tolist(),
-                "error": round(line.error, 6),
+                "noise": round(line.noise, 6),
+                "scatter": round(line.scatter, 6),
             }
             for name, line in prior.lines.items()
         },
@@ -220,33 +248,54 @@ def _weighted_mean(values: Array, weights: Array) -> Array:
 
 def _prior_line(model: Model, tables: list[pd.DataFrame], target: str) -> Line:
     known = [
-        (model.design(table), table[target].to_numpy(float), 1 / len(table)) for table in tables
+        (_attenuated(model.design(table), ceilings(table, target)), table[target].to_numpy(float))
+        for table in tables
     ]
 
-    def errors(penalty: float) -> list[float]:
+    def left_out(penalty: float) -> list[Array]:
         found = []
-        for number, (x, y, _) in enumerate(known):
+        for number, (design, pcc) in enumerate(known):
             others = [other for place, other in enumerate(known) if place != number]
-            intercept, slopes = _ridge(others, penalty)
-            found.append(float(((intercept + x @ slopes - y) ** 2).mean()))
+            found.append((design @ _ridge(others, penalty) - pcc) ** 2)
         return found
 
-    penalty = min(PENALTIES, key=lambda value: float(np.mean(errors(value))))
-    intercept, slopes = _ridge(known, penalty)
-    return Line(intercept, slopes, float(np.sqrt(np.mean(errors(penalty)))))
+    penalty = min(
+        PENALTIES, key=lambda value: float(np.mean([part.mean() for part in left_out(value)]))
+    )
+    squares = left_out(penalty)
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in squares])
+    ceiling = np.concatenate([design[:, 0] for design, _ in known])
+    coefficients = _ridge(known, penalty)
+    noise, scatter = _error_variance(np.concatenate(squares), ceiling, weights)
+    return Line(float(coefficients[0]), coefficients[1:], noise, scatter)
 
 
-def _ridge(tables: Sequence[tuple[Array, Array, float]], penalty: float) -> tuple[float, Array]:
-    """Weighted ridge regression; the penalty is relative to the total weight."""
-    x = np.concatenate([x for x, _, _ in tables])
-    y = np.concatenate([y for _, y, _ in tables])
-    w = np.concatenate([np.full(len(y), weight) for _, y, weight in tables])
-    w = w / w.sum()
-    mean_x, mean_y = w @ x, float(w @ y)
-    centred = x - mean_x
-    gram = centred.T @ (centred * w[:, None]) + penalty * np.eye(x.shape[1])
-    slopes = np.linalg.solve(gram, centred.T @ (w * (y - mean_y)))
-    return mean_y - float(mean_x @ slopes), slopes
+def _attenuated(x: Array, ceiling: Array) -> Array:
+    """Return the design of `Line`, n x (1 + features): intercept and features times the ceiling."""
+    return np.column_stack([np.ones(len(x)), x]) * ceiling[:, None]
+
+
+def _ridge(tables: Sequence[tuple[Array, Array]], penalty: float) -> Array:
+    """Return coefficients of a ridge regression in which every table weighs the same."""
+    gram = np.mean([design.T @ design / len(design) for design, _ in tables], axis=0)
+    product = np.mean([design.T @ pcc / len(design) for design, pcc in tables], axis=0)
+    # The level is free.
+    return np.linalg.solve(gram + penalty * np.diag([1e-9, *[1.0] * (len(gram) - 1)]), product)
+
+
+def _error_variance(squares: Array, ceiling: Array, weights: Array) -> tuple[float, float]:
+    """Return ``noise`` and ``scatter`` of `Line` by non-negative least squares on squared errors.
+
+    Reweighted by the inverse of the fitted variance, as for a gamma likelihood.
+    """
+    design = np.column_stack([np.ones(len(ceiling)), ceiling**2])
+    fitted = np.full(len(squares), float(np.average(squares, weights=weights)))
+    found = np.zeros(2)
+    for _ in range(_REWEIGHTINGS):
+        scale = np.sqrt(weights) / np.maximum(fitted, _LEAST_VARIANCE)
+        found, _ = nnls(design * scale[:, None], squares * scale)
+        fitted = design @ found
+    return max(float(found[0]), _LEAST_VARIANCE), float(found[1])
 
 
 def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
@@ -268,25 +317,28 @@ def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
     x = prior.design(table)
     lines = {}
     for target, line in prior.lines.items():
-        y = table[target].to_numpy(float)
-        left_out = np.empty(len(y))
+        pcc, ceiling = table[target].to_numpy(float), ceilings(table, target)
+        design = _attenuated(x, ceiling)
+        squares = np.empty(len(pcc))
         for fold in np.unique(folds):
             away = folds == fold
-            kept = _adapted(line, x[~away], y[~away])
-            left_out[away] = kept.predict(x[away])
-        own, n = float(((left_out - y) ** 2).mean()), len(y)
-        error = np.sqrt((n * own + ERROR_GENES * line.error**2) / (n + ERROR_GENES))
-        adapted = _adapted(line, x, y)
-        lines[target] = Line(adapted.intercept, adapted.slopes, float(error))
+            kept = _adapted(line, design[~away], pcc[~away])
+            squares[away] = (design[away] @ kept - pcc[away]) ** 2
+        own = np.array(_error_variance(squares, ceiling, np.ones(len(pcc))))
+        n = len(pcc)
+        error = (n * own + ERROR_GENES * np.array([line.noise, line.scatter])) / (n + ERROR_GENES)
+        adapted = _adapted(line, design, pcc)
+        lines[target] = Line(float(adapted[0]), adapted[1:], float(error[0]), float(error[1]))
     return Model(prior.centre, prior.scale, lines, len(table))
 
 
-def _adapted(line: Line, x: Array, y: Array) -> Line:
-    with_one = np.column_stack([np.ones(len(x)), x])
-    penalty = np.diag([LEVEL_GENES, *[SLOPE_GENES] * x.shape[1]])
-    rest = y - (line.intercept + x @ line.slopes)
-    change = np.linalg.solve(with_one.T @ with_one + penalty, with_one.T @ rest)
-    return Line(line.intercept + float(change[0]), line.slopes + change[1:], line.error)
+def _adapted(line: Line, design: Array, pcc: Array) -> Array:
+    """Return the coefficients of ``line`` moved towards genes; the penalty is in genes of their kind."""
+    start = line.coefficients()
+    genes = np.array([LEVEL_GENES, *[SLOPE_GENES] * len(line.slopes)])
+    penalty = np.diag(genes) * float((design[:, 0] ** 2).mean()) if len(design) else np.diag(genes)
+    rest = pcc - design @ start
+    return start + np.linalg.solve(design.T @ design + penalty, design.T @ rest)
 
 
 def cross_fitted(table: pd.DataFrame, folds: Array, prior: Model, counts: bool) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stlatent.evaluation.metrics import MIN_VISIBLE_COUNTS
+from stlatent.expression import MIN_VISIBLE_COUNTS
 from stlatent.report import candidates, seeds
 from stlatent.report.accuracy_summary import (
     BELIEVABLE,
