@@ -71,7 +71,9 @@ def main(
         calibration.write_calibration(output, var, found.intervals, level)
         published = calibration.published_table(var, found.held_out)
         published.to_csv(table, float_format="%.5g")
-        content = {"sample": sample, "arm": arm, **calibration.summary(var, found, level)}
+        population = next(iter(folds.values())).population if folds else {}
+        about = {"sample": sample, "arm": arm, "population": population}
+        content = about | calibration.summary(var, found, level)
         summary.write_text(json.dumps(content, indent=1) + "\n")
 
 

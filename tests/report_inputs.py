@@ -278,11 +278,13 @@ def calibration(name: str, troubled: bool) -> Json:
         return [{"gene": f"New<{r}>", "reliability": r, "predicted_pcc": r / 2, "label": "high",
                  "measured": False} for r in reliabilities]  # fmt: skip
 
-    counted = {"high": 300, "medium": 700, "low": 1000}
+    counted = {"high": 300, "medium": 700, "low": 980, "not testable": 20}
     return {
         "sample": name, "arm": "default", "n_genes": 2000, "n_unmeasured": 1500,
+        "population": {"name": "delivered", "n_genes": 500}, "n_held_out": 60,
+        "n_without_interval": 120,
         "labels": counted, "labels_unmeasured": {"high": 200, "medium": 500, "low": 800},
-        "intervals": {"n_genes": 60, "levels": levels, "genes_within": 0.9},
+        "intervals": {"n_genes": 60, "n_without": 2, "levels": levels, "genes_within": 0.9},
         "intervals_calibrated": True, "intervals_reason": "", "interval_level": 90,
         "reliability": {"threshold": 0.3, "from": "tissue", "n_genes": 60,
                         "validation": validation, "prior_validation": validation},

@@ -18,6 +18,7 @@ import impute
 from stlatent import graph, slots
 from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
+from stlatent.imputation import reliability
 from stlatent.imputation.candidates import CANDIDATES
 from stlatent.simulate import Settings, simulate
 from stlatent.vae import storage
@@ -35,11 +36,18 @@ class Case:
     spatial: Path
     hidden: list[str]
 
-    def align(self, fold: str, spatial: Path | None = None) -> Path:
+    def align(self, fold: str, spatial: Path | None = None, *options: str) -> Path:
         output = self.folder / "aligned.h5ad"
         arguments = ["--spatial", spatial or self.spatial, "--vae", self.folder / "vae"]
         arguments += ["--fold", self.folder / f"fold_{fold}.json", "--history", self.folder / "h"]
-        arguments += ["--output", output, "--failure", self.folder / "failure.json", *QUICK]
+        arguments += [
+            "--output",
+            output,
+            "--failure",
+            self.folder / "failure.json",
+            *QUICK,
+            *options,
+        ]
         result = CliRunner().invoke(align.main, [str(a) for a in arguments])
         assert result.exit_code == 0, result.output
         return output
@@ -183,6 +191,22 @@ def test_a_gene_of_the_panel_is_described_as_if_it_had_not_been_measured(case: C
     assert known
     # Predicted from themselves they would correlate by more than 0.8.
     assert complete.var.loc[known, "panel_predictability"].median() < 0.7
+
+
+def test_without_inner_folds_no_gene_of_the_panel_vouches_for_itself(case: Case) -> None:
+    aligned = case.align("all", None, "--inner-folds", "0")
+    output = case.folder / "blind.h5ad"
+    done = CliRunner().invoke(impute.main, case.impute_arguments("all", aligned, output, None))
+    assert done.exit_code == 0, done.output
+    var = anndata.read_h5ad(output).var
+    panel = json.loads((case.folder / "fold_all.json").read_text())["panel"]
+    known = var.index.isin(panel)
+    assert known.any() and not known.all()
+    assert var.loc[known, list(reliability.FEATURES)].isna().all(axis=None)
+    assert var.loc[~known, list(reliability.FEATURES)].notna().all(axis=None)
+    labels = reliability.read_prior().predict(var, counts=True)["reliability_label"]
+    assert set(labels[known]) == {"not testable"}
+    assert "not testable" not in set(labels[~known])
 
 
 def test_an_alignment_that_outgrows_the_gpu_is_the_one_of_smaller_batches(

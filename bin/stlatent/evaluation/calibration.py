@@ -216,21 +216,20 @@ def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
 
 def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]:
     """Return ``calibration.json`` without the names of sample and arm."""
-    counted = {
-        label: int((var["reliability_label"] == label).sum()) for label in reliability.LABELS
-    }
+    every_label = (*reliability.LABELS, reliability.UNTESTABLE)
+    counted = {label: int((var["reliability_label"] == label).sum()) for label in every_label}
     unmeasured = var[~var["measured"]]
-    listed = (unmeasured if len(unmeasured) else var).sort_values(
-        "reliability", ascending=False, kind="stable"
-    )
+    tested = (unmeasured if len(unmeasured) else var).dropna(subset="reliability")
+    listed = tested.sort_values("reliability", ascending=False, kind="stable")
     n = min(N_LISTED, len(listed) // 2)
     return {
         "n_genes": len(var),
         "n_unmeasured": len(unmeasured),
+        "n_held_out": len(found.held_out),
+        "n_without_interval": without_interval(var, found.intervals),
         "labels": counted,
         "labels_unmeasured": {
-            label: int((unmeasured["reliability_label"] == label).sum())
-            for label in reliability.LABELS
+            label: int((unmeasured["reliability_label"] == label).sum()) for label in every_label
         },
         "intervals": found.coverage,
         "intervals_calibrated": found.intervals is not None,
@@ -246,6 +245,14 @@ def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]
         "most_reliable": _listed(listed.head(n)),
         "least_reliable": _listed(listed.tail(n)[::-1]),
     }
+
+
+def without_interval(var: pd.DataFrame, model: intervals.Model | None) -> int:
+    """Return how many genes have no interval: all without a model, else those rarer than any tested."""
+    if model is None:
+        return len(var)
+    mean, sd = (var[name].to_numpy(float) for name in (intervals.MEAN, intervals.SPREAD))
+    return int((~model.supported(mean, sd)).sum())
 
 
 def _listed(var: pd.DataFrame) -> list[dict[str, Any]]:

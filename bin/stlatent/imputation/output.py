@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
-from stlatent.imputation.gene_features import COMPARED, GeneFeatures
+from stlatent.imputation.gene_features import COLUMNS, COMPARED, GeneFeatures
 from stlatent.imputation.imputer import Imputer, gene_blocks
 from stlatent.imputation.intervals import LIBRARY, MEAN, SPREAD
 from stlatent.imputation.problem import reference_cells
@@ -75,7 +75,8 @@ def write_imputed(
         Whether to add to ``var`` what `stlatent.imputation.gene_features` says of the default method.
     unseen
         Imputers that see no measurement of some genes of the panel, and those genes. The features of
-        a gene of the panel come from there: predicted from itself, any gene looks reliable.
+        a gene of the panel come from there, or it has none: predicted from itself, any gene looks
+        reliable.
     """
     if imputer.counts:
         skeleton.obs = skeleton.obs.assign(**{LIBRARY: imputer.library})
@@ -113,6 +114,9 @@ def write_imputed(
             table = pd.concat(described)
             for other, hidden in unseen:
                 _replace_features(table, other, hidden, default)
+            blind = {gene for _, hidden in unseen for gene in hidden}
+            seen = [g for g in imputer.candidates.panel if g in table.index and g not in blind]
+            table.loc[seen, list(COLUMNS)] = np.nan
             replace_var(file, skeleton.var.join(table))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,19 +33,30 @@ MAX_REFERENCE_CELLS = 30_000
 
 @dataclass(frozen=True)
 class Fold:
-    """Genes hidden from everything, and those used for the alignment."""
+    """Genes hidden from everything, and those used for the alignment.
+
+    ``population`` says what hidden genes were drawn from (`stlatent.genes.population`): its ``name``
+    and ``n_genes``.
+    """
 
     sample: str
     name: str
     hidden: list[str]
     panel: list[str]
+    population: dict[str, Any] = field(default_factory=dict)
 
 
 def read_fold(path: str | Path) -> Fold:
     """Read a ``fold_<name>.json``."""
     with reading(path):
         content = json.loads(Path(path).read_text())
-    return Fold(content["sample"], str(content["fold"]), content["hidden"], content["panel"])
+    return Fold(
+        content["sample"],
+        str(content["fold"]),
+        content["hidden"],
+        content["panel"],
+        content.get("population", {}),
+    )
 
 
 def require_genes(adata: AnnData, genes: list[str], name: str) -> None:

@@ -21,7 +21,10 @@ from stlatent.report.content import (
 from stlatent.report.inputs import Json, Run
 
 LABELS = ("high", "medium", "low")
-COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB"}
+UNTESTABLE = "not testable"
+COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}
+# Where fewer of the imputed genes were measured, those that were had been chosen for a panel.
+PANEL_SHARE = 0.5
 NOMINAL = "nominal"
 GENES_SHOWN = 8
 NOTHING = "n/a"
@@ -30,11 +33,14 @@ EXPLAINED = """<div class="stl-prose"><p>Imputed genes need not have been measur
 nobody can check them one by one. What can be checked is how well genes <em>were</em> predicted that
 had been measured and hidden. From these stlatent learns what a well-predicted gene looks like (the
 reference predicts it from the measured genes, independent methods agree on it, its pattern is smooth,
-enough of its molecules are expected) and gives <b>every</b> imputed gene the probability that its
-pattern would correlate with a measurement by more than {threshold} after removal of library size.</p>
+enough of its molecules are expected) and gives imputed genes the probability that their pattern would
+correlate with a measurement by more than {threshold} after removal of library size.</p>
+<p><b>Which genes were tested.</b> {population}</p>
 <ul><li><b>high</b> (at least 80 %): look at its map, use it.</li>
 <li><b>medium</b> (50 to 80 %): a hint; confirm it before you build on it.</li>
-<li><b>low</b> (below 50 %): do not interpret its map.</li></ul>
+<li><b>low</b> (below 50 %): do not interpret its map.</li>
+<li><b>not testable</b>: nothing hid this measured gene, so that its prediction has seen its
+measurement. Use the measurement.</li></ul>
 <p>The columns <code>reliability</code> and <code>reliability_label</code> are in the imputed file
 (<code>adata.var</code>) and in <code>evaluation/&lt;sample&gt;/&lt;sample&gt;.reliability.csv</code>.
 A label says how far to believe a <em>pattern</em>; how far to believe a <em>value</em> is said by its
@@ -45,6 +51,9 @@ HEADERS: Headers = {
     "high": number("High", "Genes whose reliability is high", 0),
     "medium": number("Medium", "Genes whose reliability is medium", 0),
     "low": number("Low", "Genes whose reliability is low", 0),
+    "untestable": number(
+        "Not testable", "Measured genes whose prediction has seen their measurement", 0
+    ),
     "unmeasured": number("Not measured", "Imputed genes that the tissue did not measure", 0),
     "unmeasured_high": number("of them high", "Of those, genes whose reliability is high", 0),
     "auroc": score(
@@ -64,7 +73,8 @@ def sections(run: Run) -> list[Fragment]:
     if not found:
         return []
     threshold = next(iter(found.values()))["reliability"]["threshold"]
-    text = EXPLAINED.format(threshold=threshold)
+    told = "<br>".join(population(name, content) for name, content in found.items())
+    text = EXPLAINED.format(threshold=threshold, population=told)
     rows = {sample: sample_row(content) for sample, content in found.items()}
     described = (
         "How many imputed genes deserve trust, and how well the labels did on held-out genes "
@@ -81,6 +91,30 @@ def sections(run: Run) -> list[Fragment]:
     ]
 
 
+def population(sample: str, content: Json) -> str:
+    """Return a sentence on the genes that labels and intervals of a sample were tested on."""
+    name, tested = escape(sample), content.get("n_held_out") or 0
+    drawn = content.get("population") or {}
+    if not tested or not drawn:
+        return f"<b>{name}</b>: none; what is said of its genes was learned on other tissues."
+    source = {
+        "delivered": "imputed genes that this tissue measured",
+        "variable": "measured genes that are imputed or most variable in the reference",
+        "shared": "genes that tissue and reference share",
+    }[drawn["name"]]
+    every = tested >= drawn["n_genes"]
+    chosen = "all" if every else "drawn at random, evenly by abundance, from the"
+    text = f"<b>{name}</b>: {tested:,} genes, {chosen} {drawn['n_genes']:,} {source}."
+    if content["n_unmeasured"] > (1 - PANEL_SHARE) * content["n_genes"]:
+        text += (
+            f" But {content['n_unmeasured']:,} of {content['n_genes']:,} imputed genes were not "
+            "measured: a panel is chosen, and its genes are more abundant and better to predict than "
+            "others. Labels and intervals allow for that by each gene's abundance, spread and "
+            "predictability; how well was tested on other tissues, see <code>docs/trust.md</code>."
+        )
+    return text
+
+
 def sample_row(content: Json) -> Json:
     """Return the row of one sample."""
     validation = content["reliability"].get("validation") or {}
@@ -88,6 +122,7 @@ def sample_row(content: Json) -> Json:
     return {
         "genes": content["n_genes"],
         **{label: content["labels"].get(label, 0) for label in LABELS},
+        "untestable": content["labels"].get(UNTESTABLE) or None,
         "unmeasured": content["n_unmeasured"],
         "unmeasured_high": content["labels_unmeasured"].get("high", 0),
         "auroc": validation.get("pcc_normalised", {}).get("auroc"),
@@ -98,8 +133,9 @@ def sample_row(content: Json) -> Json:
 
 def label_bars(found: dict[str, Json]) -> Fragment:
     """Return one stacked bar a sample."""
+    shown = [label for label in COLOURS if any(c["labels"].get(label) for c in found.values())]
     options = {
-        "categories": {label: {"name": label, "color": COLOURS[label]} for label in LABELS},
+        "categories": {label: {"name": label, "color": COLOURS[label]} for label in shown},
         "pconfig": {
             "id": "trust_labels_plot",
             "title": "Imputed genes by reliability",
@@ -135,8 +171,8 @@ def honesty(found: dict[str, Json], threshold: float) -> list[Fragment]:
         rows.append(("<b>all samples</b>", *(_share(above, n) for n, above in totals.values())))
     listed = html_table(("Sample", *LABELS), rows, "stl-narrow")
     text = (
-        "<p>Held-out genes by the label that they got from what was learned on the other folds, and "
-        f"how many of them truly had a normalised PCC above {threshold}. An honest label means at "
+        "<p>The tested genes of each sample by the label that they got from what was learned on the "
+        f"other folds, and how many of them truly had a normalised PCC above {threshold}. An honest label means at "
         "least 80 % for high, 50 to 80 % for medium and less than 50 % for low; with a handful of "
         "genes in a cell, expect departures.</p>"
     )
@@ -178,6 +214,15 @@ def risk_coverage(found: dict[str, Json]) -> list[Fragment]:
     )
     name = "What trust buys"
     return [Fragment(TRUST, "trust_curve", name, text, "linegraph", data, options)]
+
+
+def _without(found: dict[str, Json]) -> str:
+    calibrated = {s: c for s, c in found.items() if c.get("intervals_calibrated")}
+    counted = (
+        f"{escape(sample)} {content.get('n_without_interval', 0):,} of {content['n_genes']:,}"
+        for sample, content in calibrated.items()
+    )
+    return ", ".join(counted)
 
 
 def gene_lists(found: dict[str, Json]) -> list[Fragment]:
@@ -243,8 +288,9 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
         }
         text = (
             "Every imputed value has intervals that should hold the measurement in 50, 67, 80, 90 "
-            "and 95 % of the cases. Here they are counted on genes that took no part in the "
+            "and 95 % of the cases. Here they are counted on tested genes that took no part in the "
             "calibration; the dashed line is what is promised. Below it intervals promise too much. "
+            f"Genes that are expected rarer than any tested one have none: {_without(found)}. "
             "How to get them: <code>docs/trust.md</code>."
         )
         name = "Do the intervals hold?"
