@@ -165,6 +165,8 @@ ENSEMBL = [f"ENSMUSG{number:011d}" for number in range(20)]
         ("spatial", {"finite": False}, "column spatial, value 'a.h5ad'", "missing or infinite"),
         ("spatial", {"negative": True}, "column spatial, value 'a.h5ad'", "negative values"),
         ("reference", {"negative": True}, "column reference, value 'd/b.h5ad'", "negative"),
+        ("reference", {"genes": [*GENES, "Act\nb"]}, "column reference, value 'd/b.h5ad'",
+         r"1 gene names hold a line break (such as 'Act\nb')"),
         ("spatial", {"empty": True}, "column spatial, value 'a.h5ad'", "empty (10 observations"),
         ("spatial", {"coordinates_problem": "no coordinates"}, "column spatial", "no coordinates"),
         ("reference", {"columns": {"Cell_Type": 3}}, "column label_key, value", "no such column"),

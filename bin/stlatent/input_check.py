@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
-from stlatent.readers.symbols import looks_like_ensembl
+from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
 from stlatent.samplesheet import Problem
 
 MIN_SHARED_GENES = 5
@@ -191,6 +191,10 @@ def _value_problems(line: int, kind: str, path: str, found: Description) -> Iter
         yield Problem(
             line, kind, path, f"the matrix is empty ({shape} in {slot})", "give a file with counts"
         )
+    broken = with_line_breaks(found["genes"])
+    if broken:
+        text = f"{len(broken)} gene names hold a line break (such as {broken[0]!r})"
+        yield Problem(line, kind, path, text, "rename these genes")
     if not found["finite"]:
         yield Problem(
             line,
