@@ -110,6 +110,18 @@ def failures(inputs: Inputs) -> list[dict[str, str]]:
     return found
 
 
+def warnings(inputs: Inputs) -> list[dict[str, str]]:
+    """Return what a user should look at although the sample can run: once a file and its use."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in inputs.rows:
+        for kind in KEYS:
+            described = inputs.described(row, kind)
+            for reason in _doubts(row, kind, described) if described else ():
+                warning = {"id": row["sample"], "step": "CHECK_INPUT", "reason": reason}
+                found.setdefault((inputs.source(row, kind), reason), warning)
+    return list(found.values())
+
+
 def plan(inputs: Inputs) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
     """Return the samples to run, and what INGEST has to keep of each sample and reference.
 
@@ -174,6 +186,29 @@ def _file_problems(row: SheetRow, kind: str, inputs: Inputs) -> Iterator[Problem
     for column in KEYS[kind].values():
         if row[column] and row[column] not in described["columns"]:
             yield _no_column(row, column, described)
+
+
+def _doubts(row: SheetRow, kind: str, found: Description) -> Iterator[str]:
+    name = _file(row[kind])
+    # Of counts any matrix may be taken.
+    if found["format"] == "h5ad" and found["matrix"] != "X" and not found["counts"]:
+        yield (
+            f"{kind} file '{name}': X holds negative values, as scaled data do, and no matrix holds"
+            f" counts; {found['matrix']} was taken. Cure: none is needed if that holds logarithms;"
+            " raw counts (in X, layers['counts'] or raw.X) are better"
+        )
+    overlap = found["overlap"]
+    if kind == "spatial" and overlap and not row["section_key"]:
+        column = overlap["column"]
+        cure = (
+            f"set section_key to '{column}'"
+            if column
+            else "add a column of obs with the section of each location, and name it in section_key"
+        )
+        yield (
+            f"spatial file '{name}': {overlap['sign']}, as those of several sections in one file do;"
+            f" without section_key they count as neighbours. Cure: if so, {cure}"
+        )
 
 
 def _not_found(row: SheetRow, kind: str) -> Problem:
