@@ -119,7 +119,7 @@ def test_a_reference_without_counts_serves(study: Study) -> None:
     assert roc_auc_score(lacking, -found[SCORE]) > 0.9
 
 
-def test_a_handful_of_spots_and_a_hundred_cells_serve(study: Study) -> None:
+def test_a_handful_of_spots_and_few_cells_serve(study: Study) -> None:
     tissue = study.samples["sample_a"].measured[:6].copy()
     reference = study.reference[: coverage.MIN_CELLS].copy()
     found = judge(tissue, reference)
@@ -137,7 +137,7 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
     summary = coverage.summarise(found, tissue, 0)
     assert json.loads(json.dumps(summary)) == {
         "uncovered": None, "by_label": None, "map": None, "false_discovery_rate": 0.1,
-        "not_judged": "the reference has fewer than 100 cells after quality control",
+        "not_judged": f"the reference has fewer than {coverage.MIN_CELLS} cells after quality control",
     }  # fmt: skip
     tissue.obs = tissue.obs.assign(**found)
     slots.write(tissue, tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
@@ -152,7 +152,7 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
     assert shown["coverage_maps"].data.count("<img") == 1
     assert set(shown["coverage_table"].data) == {"embryo_2"}
     check = health.run_checks(run, "embryo_1")["reference_coverage"]
-    assert check.status == "not_run" and "fewer than 100 cells" in check.message
+    assert check.status == "not_run" and "fewer than 120 cells" in check.message
     run.imputations["embryo_2", run.arm, "all"]["coverage"] = summary
     (alone,) = sections(run)
     assert alone.data.count("not judged") == 2

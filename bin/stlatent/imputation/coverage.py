@@ -54,8 +54,8 @@ MAX_MIXED = 10
 TAIL = 0.1
 MAX_TAIL_SHAPE = 0.5
 NORMAL_MEDIAN = 0.6745
-# With fewer, archetypes and null are made of so few cells that covered tissues are flagged.
-MIN_CELLS = 100
+# With fewer, archetypes and null are of so few cells that covered tissues are flagged.
+MIN_CELLS = 120
 _CHUNK = 4096
 _TINY = 1e-12
 
