@@ -341,6 +341,9 @@ workflow STLATENT {
         .flatMap { checked, _requests -> checked.failures }
         .mix(failures.map { json -> readJson(json) })
         .subscribe { failure -> log.warn(failureText(failure)) }
+    input
+        .flatMap { checked, _requests -> checked.warnings }
+        .subscribe { warning -> log.warn("sample ${warning.id}: ${warning.reason}") }
 
     results = failures.mix(
         DESCRIBE_INPUT.out.checksums,

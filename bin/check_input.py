@@ -38,7 +38,8 @@ def main(
     problems = [Problem(**problem) for problem in parsed["problems"]]
     problems += input_check.absent(inputs) if unread else input_check.check(inputs)
     problems.sort(key=lambda problem: problem.line)
-    _write(output_dir, inputs, problems, parsed["sheet"])
+    warnings = [] if unread else input_check.warnings(inputs)
+    _write(output_dir, inputs, problems, warnings, parsed["sheet"])
 
 
 def _read(path: Path) -> Any:
@@ -46,12 +47,19 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text())
 
 
-def _write(folder: Path, inputs: input_check.Inputs, problems: list[Problem], sheet: str) -> None:
+def _write(
+    folder: Path,
+    inputs: input_check.Inputs,
+    problems: list[Problem],
+    warnings: list[dict[str, str]],
+    sheet: str,
+) -> None:
     samples, requests = ([], {}) if problems else input_check.plan(inputs)
     result: dict[str, Any] = {
         "valid": not problems,
         "samples": samples,
         "failures": input_check.failures(inputs),
+        "warnings": warnings,
         "problems": [asdict(problem) for problem in problems],
     }
     (folder / "requests").mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ def main(
     with failures.step("QUALITY_CONTROL", facts["source"], subject, failure):
         asked = qc.Thresholds(min_counts, min_genes, min_cells, max_mito, mad)
         filtered, record = qc.filter_data(adata, asked)
+        qc.refuse_few(record)
         slots.write(filtered, output, slots.INGESTED_REFERENCE)
         summary.write_text(json.dumps(record, indent=1) + "\n")
 

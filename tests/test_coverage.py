@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,12 +119,43 @@ def test_a_reference_without_counts_serves(study: Study) -> None:
     assert roc_auc_score(lacking, -found[SCORE]) > 0.9
 
 
-def test_a_handful_of_spots_and_cells_serves(study: Study) -> None:
+def test_a_handful_of_spots_and_few_cells_serve(study: Study) -> None:
     tissue = study.samples["sample_a"].measured[:6].copy()
-    reference = study.reference[:20].copy()
+    reference = study.reference[: coverage.MIN_CELLS].copy()
     found = judge(tissue, reference)
     assert found[SCORE].between(0, 1).all()
+    assert found[FLAG].dtype == bool
     assert found[DISTANCE].notna().all()
+
+
+def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> None:
+    tissue = study.samples["sample_a"].measured.copy()
+    slots.note(tissue, label_key="cell_type")
+    found = judge(tissue, study.reference[: coverage.MIN_CELLS - 1].copy())
+    assert found[SCORE].isna().all() and found[FLAG].isna().all()
+    assert found[DISTANCE].notna().all()
+    summary = coverage.summarise(found, tissue, 0)
+    assert json.loads(json.dumps(summary)) == {
+        "uncovered": None, "by_label": None, "map": None, "false_discovery_rate": 0.1,
+        "not_judged": f"the reference has fewer than {coverage.MIN_CELLS} cells after quality control",
+    }  # fmt: skip
+    tissue.obs = tissue.obs.assign(**found)
+    slots.write(tissue, tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
+    again = slots.read(tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
+    assert again.obs[FLAG].isna().all() and again.obs[FLAG].dtype == "boolean"
+
+    write_run(tmp_path, samples=2, n_spots=100)
+    run = load(tmp_path.glob("*.json"), tmp_path / "input.json", None)
+    run.imputations["embryo_1", run.arm, "all"]["coverage"] = summary
+    shown = {fragment.id: fragment for fragment in sections(run)}
+    assert "<b>embryo_1</b>: not judged, as the reference has fewer" in shown["coverage_maps"].data
+    assert shown["coverage_maps"].data.count("<img") == 1
+    assert set(shown["coverage_table"].data) == {"embryo_2"}
+    check = health.run_checks(run, "embryo_1")["reference_coverage"]
+    assert check.status == "not_run" and "fewer than 120 cells" in check.message
+    run.imputations["embryo_2", run.arm, "all"]["coverage"] = summary
+    (alone,) = sections(run)
+    assert alone.data.count("not judged") == 2
 
 
 def test_latent_distance_is_one_inside_the_reference_and_grows_outside() -> None:

@@ -15,6 +15,7 @@ from scipy import sparse
 from select_genes import main as select_genes
 from split_genes import main as split_genes
 from stlatent import genes, slots
+from stlatent.expression import like_counts
 from stlatent.failures import DataError
 
 
@@ -46,10 +47,77 @@ def test_all_genes_are_ranked_and_variable_ones_first(tissue: anndata.AnnData) -
     assert set(ranked[:3]) == {"g0", "g1", "g2"}
 
 
-def test_intensities_are_ranked_by_variance() -> None:
-    adata = simulated(50, 6, 1, "spatial", counts=False)
-    expected = adata.var_names[np.argsort(-adata.X.toarray().var(axis=0))]
-    assert genes.rank_genes(adata) == list(expected)
+def without_counts(adata: anndata.AnnData, total: float, logged: bool) -> anndata.AnnData:
+    """Return counts as shares of ``total``, or as their logarithms."""
+    values = adata.X.toarray()
+    shares = values * (total / values.sum(axis=1, keepdims=True))
+    changed = adata.copy()
+    changed.X = sparse.csr_matrix(np.log1p(shares) if logged else shares, dtype=np.float32)
+    slots.note(changed, counts=False)
+    return changed
+
+
+@pytest.fixture(scope="module")
+def cells() -> anndata.AnnData:
+    """Give 300 genes from rare to abundant, of which g0 to g9 mark a tenth of the cells."""
+    rng = np.random.default_rng(5)
+    rates = np.geomspace(0.05, 50, 300)
+    values = rng.poisson(rates * rng.gamma(20.0, 0.05, size=(300, 1)))
+    values[:30, :10] += rng.poisson(3, size=(30, 10))
+    adata = anndata.AnnData(
+        sparse.csr_matrix(values.astype(np.float32)),
+        pd.DataFrame(index=[f"c{number}" for number in range(300)]),
+        pd.DataFrame(index=[f"g{number}" for number in range(300)]),
+    )
+    slots.note(adata, kind="reference", source="r", counts=True)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("total", "logged"), [(1e6, False), (1e6, True), (1e4, True)], ids=["tpm", "log_tpm", "log"]
+)
+@pytest.mark.parametrize("batched", [False, True])
+def test_values_without_counts_are_ranked_by_variance_for_their_abundance(
+    cells: anndata.AnnData, total: float, logged: bool, batched: bool
+) -> None:
+    adata = without_counts(cells, total, logged)
+    if batched:
+        adata.obs["donor"] = np.where(np.arange(300) % 2, "a", "b")
+        slots.note(adata, batch_key="donor")
+    ranked = genes.rank_genes(adata, 50)
+    assert sorted(ranked) == sorted(adata.var_names)
+    assert set(ranked[:10]) == set(adata.var_names[:10])
+    # By their variance it is 48 of TPM, and of neither scale a marker is among the first ten.
+    assert len(set(ranked[:50]) & set(adata.var_names[250:])) < 20
+
+
+def test_scale_of_values_without_counts_does_not_matter(cells: anndata.AnnData) -> None:
+    tpm, logged = without_counts(cells, 1e6, False), without_counts(cells, 1e4, True)
+    np.testing.assert_allclose(like_counts(tpm).toarray(), like_counts(logged).toarray(), rtol=1e-3)
+    np.testing.assert_allclose(like_counts(tpm).sum(axis=1), 1e4, rtol=1e-4)
+    assert genes.rank_genes(tpm)[:10] == genes.rank_genes(logged)[:10]
+
+
+def test_few_values_without_counts_are_ranked_by_variance_of_logarithms(
+    cells: anndata.AnnData,
+) -> None:
+    panel = without_counts(cells, 1e6, False)[:, 5:14].copy()
+    logged = np.log1p(like_counts(panel).toarray())
+    expected = panel.var_names[np.argsort(-logged.var(axis=0))]
+    with pytest.warns(UserWarning, match="log-normalised variance: 9 varying genes are too few"):
+        assert genes.rank_genes(panel) == list(expected)
+
+
+def test_tissues_of_bright_intensities_are_ranked_by_the_variance_of_logarithms() -> None:
+    switched = np.repeat([0.0, 20.0], 25)
+    bright = 1000 + np.random.default_rng(0).normal(0, 15, 50)
+    adata = simulated(50, 3, 1, "spatial", counts=False)[:, :2].copy()
+    adata.X = sparse.csr_matrix(np.column_stack([bright, switched]))
+    assert genes.rank_by_signal(adata) == ["g1", "g0"]
+    # Small values are taken as they are, as before.
+    adata.X = adata.X / 1000
+    expected = np.argsort(-adata.X.toarray().var(axis=0))
+    assert genes.rank_by_signal(adata) == [f"g{number}" for number in expected]
 
 
 @pytest.mark.parametrize("n_vars", [3, 5, 12])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import anndata
@@ -38,7 +39,10 @@ def test_measures_by_hand() -> None:
     assert measures.mito_percent.tolist() == [75, 0]
 
 
-@pytest.mark.parametrize(("gene", "known"), [("MT-CO1", True), ("mt-Co1", True), ("Mt1", False)])
+@pytest.mark.parametrize(
+    ("gene", "known"),
+    [("MT-CO1", True), ("mt-Co1", True), ("mt:CoI", True), ("Mt1", False), ("mtt:x", False)],
+)
 def test_mitochondrial_prefixes(gene: str, known: bool) -> None:
     measures = qc.measure(data([[1, 1]], ["A", gene]))
     assert (measures.mito_percent is not None) == known
@@ -140,10 +144,43 @@ def run(path: Path, folder: Path, min_counts: int) -> None:
 
 def test_script_writes_results_or_the_failure(tmp_path: Path) -> None:
     path = tmp_path / "i.h5ad"
-    data([[1, 0], [4, 2]], ["A", "B"]).write_h5ad(path)
+    data([[1, 0], [4, 2]] * 5, ["A", "B"]).write_h5ad(path)
     run(path, tmp_path, 1)
     assert json.loads((tmp_path / "qc.json").read_text())["id"] == "s1"
-    assert anndata.read_h5ad(tmp_path / "o.h5ad").shape == (2, 2)
+    assert anndata.read_h5ad(tmp_path / "o.h5ad").shape == (10, 2)
     data([[1] + [0] * 1999], [f"g{i}" for i in range(2000)]).write_h5ad(path)
     run(path, tmp_path, 10)
     assert json.loads((tmp_path / "f.json").read_text())["step"] == "QUALITY_CONTROL"
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            [[4, 2]] * 9,
+            r"'s1' has 9 of 9 locations .*\(none removed\).* Give a spatial file of more",
+        ),
+        (
+            [[4, 2]] * 9 + [[0, 0]] * 3,
+            r"has 9 of 12 locations .*\(min_counts removed 3\).*at least 10 .*Lower spatial_min_counts",
+        ),
+    ],
+)
+def test_a_sample_of_too_few_locations_fails(
+    rows: list[list[float]], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "i.h5ad"
+    data(rows, ["A", "B"]).write_h5ad(path)
+    run(path, tmp_path, 1)
+    failure = json.loads((tmp_path / "f.json").read_text())
+    assert (failure["id"], failure["kind"], failure["step"]) == ("s1", "sample", "QUALITY_CONTROL")
+    assert re.search(says, failure["reason"])
+    assert not (tmp_path / "o.h5ad").exists() and not (tmp_path / "qc.json").exists()
+
+
+def test_a_reference_of_few_cells_is_not_held_to_the_limit_of_samples(tmp_path: Path) -> None:
+    adata = data([[4, 2]] * 9, ["A", "B"])
+    slots.note(adata, kind="reference")
+    adata.write_h5ad(tmp_path / "i.h5ad")
+    run(tmp_path / "i.h5ad", tmp_path, 1)
+    assert (tmp_path / "o.h5ad").exists()

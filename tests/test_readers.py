@@ -365,3 +365,80 @@ def test_names_that_read_like_missing_values_are_names(corner: str, tmp_path: Pa
     assert adata.var_names.tolist() == names
     assert adata.obs_names.tolist() == ["NA", "s2", "s3"]
     slots.write(adata, tmp_path / "a.h5ad", slots.INGESTED_SPATIAL)
+
+
+def scaled_h5ad(path: Path, logged: np.ndarray) -> Path:
+    """Write what scanpy's tutorial leaves: scaled values of some genes, logarithms of all in raw."""
+    whole = anndata.AnnData(
+        sparse.csr_matrix(logged.astype(np.float32)),
+        pd.DataFrame(index=CELLS),
+        pd.DataFrame(index=GENES),
+    )
+    adata = whole[:, :2].copy()
+    adata.raw = whole
+    adata.X = (adata.X.toarray() - adata.X.toarray().mean(0)) / adata.X.toarray().std(0)
+    adata.write_h5ad(path)
+    return path
+
+
+def test_logarithms_are_found_behind_scaled_values(tmp_path: Path) -> None:
+    path = scaled_h5ad(tmp_path / "a.h5ad", np.log1p(COUNTS))
+    found = readers.read(path, "reference")
+    np.testing.assert_allclose(found.X.toarray(), np.log1p(COUNTS))
+    assert list(found.var_names) == GENES
+    assert slots.facts(found)["matrix"] == "raw.X" and not slots.facts(found)["counts"]
+    described = readers.describe(path, "reference")
+    assert (described["matrix"], described["negative"]) == ("raw.X", False)
+    only_scaled = readers.describe(scaled_h5ad(tmp_path / "b.h5ad", COUNTS - 0.5), "reference")
+    assert (only_scaled["matrix"], only_scaled["negative"]) == ("X", True)
+
+
+@pytest.mark.parametrize("name", ["Act\nb", "Actb\r", "Act\u2028b"])
+def test_a_gene_with_a_line_break_is_refused(name: str, tmp_path: Path) -> None:
+    path = spatial_h5ad(tmp_path / "a.h5ad", var=pd.DataFrame(index=[name, *GENES[1:]]))
+    with pytest.raises(
+        DataError, match=r"1 gene names of 'a.h5ad' hold a line break \(such as 'Act"
+    ):
+        readers.read(path, "spatial")
+
+
+def test_observations_of_one_name_are_not_looked_up(tmp_path: Path) -> None:
+    path = spatial_h5ad(tmp_path / "a.h5ad")
+    adata = anndata.read_h5ad(path)
+    adata.obs_names = ["c0", "c0", "c1", "c2"]
+    adata.write_h5ad(path)
+    # Coordinates of the file itself go by place.
+    np.testing.assert_array_equal(readers.read(path, "spatial").obsm["spatial"], PLACES)
+    table = tmp_path / "co.csv"
+    table.write_text("id,x,y\nc0,1,1\nc1,2,2\nc2,3,3\n")
+    says = "1 names are those of several observations of the spatial file (such as 'c0')"
+    assert says in readers.describe(path, "spatial", table)["coordinates_problem"]
+    with pytest.raises(DataError, match=r"which 'co.csv' cannot tell apart"):
+        readers.read(path, "spatial", table)
+
+
+@pytest.mark.parametrize(
+    ("columns", "third"),
+    [
+        ("x,y,z", True),
+        ("center_x,center_y,center_z", True),
+        ("x_centroid,y_centroid,z_centroid", True),
+        ("x,y,center_z", False),
+    ],
+)
+def test_z_of_a_table_is_the_third_coordinate(columns: str, third: bool, tmp_path: Path) -> None:
+    table = tmp_path / "co.csv"
+    rows = [f"{cell},{i},{i + 1},{i / 2}" for i, cell in enumerate(CELLS)]
+    table.write_text("\n".join([f"id,{columns}", *rows]) + "\n")
+    found = readers.read(write_csv(tmp_path), "spatial", table).obsm["spatial"]
+    expected = [[i, i + 1, i / 2] for i in range(4)]
+    np.testing.assert_array_equal(found, np.array(expected)[:, : 3 if third else 2])
+
+
+def test_an_empty_z_is_none_and_a_gap_in_it_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "co.csv"
+    table.write_text("id,x,y,z\n" + "".join(f"{cell},1,{i},\n" for i, cell in enumerate(CELLS)))
+    path = write_csv(tmp_path)
+    assert readers.read(path, "spatial", table).obsm["spatial"].shape == (4, 2)
+    table.write_text(table.read_text().replace("AAA-1,1,0,", "AAA-1,1,0,5"))
+    assert "3 of 4 coordinates" in readers.describe(path, "spatial", table)["coordinates_problem"]

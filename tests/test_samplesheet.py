@@ -29,7 +29,7 @@ def problems(text: str | bytes) -> list[Problem]:
 def description(**changes: object) -> dict:
     return {
         "format": "h5ad", "n_obs": 10, "n_vars": 20, "genes": GENES, "columns": {"cell_type": 4},
-        "has_coordinates": True, "coordinates_problem": None, "matrix": "X", "counts": True,
+        "has_coordinates": True, "coordinates_problem": None, "overlap": None, "matrix": "X", "counts": True,
         "finite": True, "negative": False, "empty": False, "unknown_format": None,
         "unreadable": None, **changes,
     }  # fmt: skip
@@ -165,6 +165,8 @@ ENSEMBL = [f"ENSMUSG{number:011d}" for number in range(20)]
         ("spatial", {"finite": False}, "column spatial, value 'a.h5ad'", "missing or infinite"),
         ("spatial", {"negative": True}, "column spatial, value 'a.h5ad'", "negative values"),
         ("reference", {"negative": True}, "column reference, value 'd/b.h5ad'", "negative"),
+        ("reference", {"genes": [*GENES, "Act\nb"]}, "column reference, value 'd/b.h5ad'",
+         r"1 gene names hold a line break (such as 'Act\nb')"),
         ("spatial", {"empty": True}, "column spatial, value 'a.h5ad'", "empty (10 observations"),
         ("spatial", {"coordinates_problem": "no coordinates"}, "column spatial", "no coordinates"),
         ("reference", {"columns": {"Cell_Type": 3}}, "column label_key, value", "no such column"),
@@ -244,3 +246,33 @@ def test_spatial_label_key_becomes_the_label_key_of_the_request() -> None:
     sheet = f"{HEADER},spatial_label_key,section_key\ns,a.h5ad,r.h5ad,cell_type,cell_type\n"
     _, requests = input_check.plan(inputs(sheet))
     assert requests["s"]["label_key"] == requests["s"]["section_key"] == "cell_type"
+
+
+OVERLAP = {"sign": "locations of different values of column 'slice' lie among each other"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cure"),
+    [("slice", "set section_key to 'slice'"), (None, "add a column of obs with")],
+)
+def test_sections_that_overlap_are_told_without_a_section_key(
+    column: str | None, cure: str
+) -> None:
+    described = description(overlap={**OVERLAP, "column": column})
+    sheet = f"{HEADER},section_key\none,d/a.h5ad,r.h5ad,\ntwo,d/a.h5ad,r.h5ad,cell_type\n"
+    checked = inputs(sheet, spatial_2=described)
+    assert input_check.check(checked) == []
+    (warning,) = input_check.warnings(checked)
+    assert warning["id"] == "one"
+    assert warning["reason"].startswith("spatial file 'a.h5ad': locations of different values")
+    assert cure in warning["reason"]
+
+
+def test_a_matrix_taken_instead_of_scaled_values_is_told_once_a_file() -> None:
+    described = description(matrix="raw.X", counts=False)
+    sheet = f"{HEADER}\none,a.h5ad,r.h5ad\ntwo,b.h5ad,r.h5ad\n"
+    checked = inputs(sheet, reference_2=described)
+    (warning,) = input_check.warnings(checked)
+    assert "reference file 'r.h5ad': X holds negative values" in warning["reason"]
+    assert "raw.X was taken" in warning["reason"]
+    assert input_check.warnings(inputs(sheet, reference_2=description(matrix="raw.X"))) == []

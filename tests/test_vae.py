@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy import sparse
 
 import train_vae
 from stlatent import slots
@@ -99,6 +100,25 @@ def test_same_seed_gives_the_same_latent_space(
 ) -> None:
     again = registry.trainer("scvi")(reference, genes, SETTINGS)
     np.testing.assert_array_equal(again.latent, trained.latent)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_reference_without_counts_is_modelled_as_counts_are(
+    reference: anndata.AnnData, genes: list[str], logged: bool
+) -> None:
+    settings = VAESettings(n_latent=5, max_epochs=2, kl_warmup_epochs=1, batch_size=64)
+    train = registry.trainer("scvi")
+    counts = reference.X.toarray()
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    as_counts, other = reference.copy(), reference.copy()
+    as_counts.X = sparse.csr_matrix((shares * 1e4).astype(np.float32))
+    per_million = shares * 1e6
+    other.X = sparse.csr_matrix((np.log1p(per_million) if logged else per_million), dtype="float32")
+    before = other.X.copy()
+    slots.note(other, counts=False)
+    expected, found = train(as_counts, genes, settings), train(other, genes, settings)
+    np.testing.assert_allclose(found.latent, expected.latent, atol=1e-3)
+    assert (before != other.X).nnz == 0
 
 
 def test_no_warm_up_gives_the_full_weight_from_the_start(

@@ -17,6 +17,7 @@ CLIP = 5.0
 MIN_VISIBLE_COUNTS = 5
 # Larger values are no logarithms of expression.
 LARGEST_LOGARITHM = 30.0
+REFERENCE_TARGET = 1e4
 
 
 def dense(matrix: sp.csr_matrix | np.ndarray) -> np.ndarray:
@@ -73,3 +74,16 @@ def linear(adata: AnnData) -> sp.csr_matrix:
     if slots.facts(adata)["counts"] or values.max() > LARGEST_LOGARITHM:
         return values
     return values.expm1()
+
+
+def like_counts(adata: AnnData) -> sp.csr_matrix:
+    """Return counts as they are, other values as shares of the row's total * `REFERENCE_TARGET`.
+
+    n x genes. Whatever a reference without counts holds (TPM, or logarithms of other totals), genes
+    are so ranked and modelled as those of counts are.
+    """
+    if slots.facts(adata)["counts"]:
+        return sp.csr_matrix(adata.X)
+    values = linear(adata)
+    scale = sp.diags(REFERENCE_TARGET / library_size(values))
+    return (scale @ values).tocsr().astype(np.float32)

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from stlatent import slots
+from stlatent.expression import LARGEST_LOGARITHM, like_counts
 from stlatent.failures import DataError
 
 if TYPE_CHECKING:
@@ -39,35 +40,39 @@ class Fold:
 
 
 def rank_genes(adata: AnnData, n_top: int | None = None) -> list[str]:
-    """Rank all genes by how much they vary, best first.
+    """Rank all genes by how much they vary for their abundance, best first.
 
-    Counts are ranked as by scanpy's ``seurat_v3`` (variance standardised by a fit over genes,
-    median rank over batches); where the fit fails, as on small panels, and for intensities, the
-    variance of log-normalised values or of intensities decides.
+    As by scanpy's ``seurat_v3``: the variance of counts, or of a reference's other values made
+    `like_counts`, is standardised by a fit over genes; the median rank over batches counts. Where
+    the fit fails, as on small panels, the variance of log-normalised values decides.
 
     Parameters
     ----------
     adata
-        ``X``: ``n_obs x n_vars``, raw counts or intensities, CSR.
+        ``X``: ``n_obs x n_vars``, raw counts or other values of a reference, CSR.
     n_top
         How many genes are ranked within each batch; all by default.
     """
-    if not slots.facts(adata)["counts"]:
-        return _sorted_by(variances(adata.X), adata.var_names)
+    values = like_counts(adata)
     try:
-        return _rank_by_seurat_v3(adata, n_top or adata.n_vars)
+        return _rank_by_seurat_v3(values, adata.var_names, batches(adata), n_top or adata.n_vars)
     except (ValueError, ZeroDivisionError, np.linalg.LinAlgError) as error:
         warnings.warn(f"ranking genes by log-normalised variance: {error}", stacklevel=2)
-        return _sorted_by(variances(log_normalised(adata.X)), adata.var_names)
+        return _sorted_by(variances(log_normalised(values)), adata.var_names)
 
 
 def rank_by_signal(adata: AnnData) -> list[str]:
     """Rank all genes of a tissue by the variance of log-normalised counts or of intensities.
 
     Sparse tissues make a variance that is standardised by the mean favour genes hardly detected.
+    Intensities too large for logarithms are logged, or the brightest gene would always vary most;
+    nothing divides them, as intensities of different genes do not add up to a library.
     """
-    counts = slots.facts(adata)["counts"]
-    values = log_normalised(adata.X) if counts else adata.X
+    values = adata.X
+    if slots.facts(adata)["counts"]:
+        values = log_normalised(values)
+    elif values.max() > LARGEST_LOGARITHM:
+        values = values.log1p()
     return _sorted_by(variances(values), adata.var_names)
 
 
@@ -293,20 +298,22 @@ def make_folds(
         yield Fold(str(number), hidden, panel)
 
 
-def _rank_by_seurat_v3(adata: AnnData, n_top: int) -> list[str]:
+def _rank_by_seurat_v3(
+    matrix: sparse.csr_matrix, names: pd.Index[str], groups: pd.Series[str] | None, n_top: int
+) -> list[str]:
     import anndata
     import scanpy
 
-    groups = batches(adata)
-    _refuse_small_fit(adata.X, groups)
-    obs = pd.DataFrame({"batch": POOLED if groups is None else groups}, index=adata.obs_names)
-    counts = anndata.AnnData(X=adata.X, obs=obs, var=pd.DataFrame(index=adata.var_names))
+    _refuse_small_fit(matrix, groups)
+    rows = [str(number) for number in range(matrix.shape[0])]
+    obs = pd.DataFrame({"batch": POOLED if groups is None else groups.to_numpy()}, index=rows)
+    counts = anndata.AnnData(X=matrix, obs=obs, var=pd.DataFrame(index=names))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = scanpy.pp.highly_variable_genes(
             counts,
             flavor="seurat_v3",
-            n_top_genes=min(n_top, adata.n_vars),
+            n_top_genes=min(n_top, len(names)),
             inplace=False,
             batch_key=None if groups is None else "batch",
         )
@@ -315,7 +322,7 @@ def _rank_by_seurat_v3(adata: AnnData, n_top: int) -> list[str]:
         raise ValueError(msg)
     table["n_batches"] = table.get("highly_variable_nbatches", 0)
     order = ["highly_variable_rank", "n_batches", "variances_norm"]
-    table = table.set_axis(adata.var_names).sort_values(
+    table = table.set_axis(names).sort_values(
         order, ascending=[True, False, False], na_position="last", kind="stable"
     )
     return table.index.tolist()

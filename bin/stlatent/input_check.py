@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
-from stlatent.readers.symbols import looks_like_ensembl
+from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
 from stlatent.samplesheet import Problem
 
 MIN_SHARED_GENES = 5
@@ -110,6 +110,18 @@ def failures(inputs: Inputs) -> list[dict[str, str]]:
     return found
 
 
+def warnings(inputs: Inputs) -> list[dict[str, str]]:
+    """Return what a user should look at although the sample can run: once a file and its use."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in inputs.rows:
+        for kind in KEYS:
+            described = inputs.described(row, kind)
+            for reason in _doubts(row, kind, described) if described else ():
+                warning = {"id": row["sample"], "step": "CHECK_INPUT", "reason": reason}
+                found.setdefault((inputs.source(row, kind), reason), warning)
+    return list(found.values())
+
+
 def plan(inputs: Inputs) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
     """Return the samples to run, and what INGEST has to keep of each sample and reference.
 
@@ -176,6 +188,29 @@ def _file_problems(row: SheetRow, kind: str, inputs: Inputs) -> Iterator[Problem
             yield _no_column(row, column, described)
 
 
+def _doubts(row: SheetRow, kind: str, found: Description) -> Iterator[str]:
+    name = _file(row[kind])
+    # Of counts any matrix may be taken.
+    if found["format"] == "h5ad" and found["matrix"] != "X" and not found["counts"]:
+        yield (
+            f"{kind} file '{name}': X holds negative values, as scaled data do, and no matrix holds"
+            f" counts; {found['matrix']} was taken. Cure: none is needed if that holds logarithms;"
+            " raw counts (in X, layers['counts'] or raw.X) are better"
+        )
+    overlap = found["overlap"]
+    if kind == "spatial" and overlap and not row["section_key"]:
+        column = overlap["column"]
+        cure = (
+            f"set section_key to '{column}'"
+            if column
+            else "add a column of obs with the section of each location, and name it in section_key"
+        )
+        yield (
+            f"spatial file '{name}': {overlap['sign']}, as those of several sections in one file do;"
+            f" without section_key they count as neighbours. Cure: if so, {cure}"
+        )
+
+
 def _not_found(row: SheetRow, kind: str) -> Problem:
     cure = "correct the path; relative paths start at the folder of the sheet"
     text = "file not found"
@@ -191,6 +226,10 @@ def _value_problems(line: int, kind: str, path: str, found: Description) -> Iter
         yield Problem(
             line, kind, path, f"the matrix is empty ({shape} in {slot})", "give a file with counts"
         )
+    broken = with_line_breaks(found["genes"])
+    if broken:
+        text = f"{len(broken)} gene names hold a line break (such as {broken[0]!r})"
+        yield Problem(line, kind, path, text, "rename these genes")
     if not found["finite"]:
         yield Problem(
             line,

@@ -16,7 +16,9 @@ from stlatent.failures import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MITOCHONDRIAL = re.compile(r"^(MT|Mt|mt)-")
+# FlyBase separates by a colon.
+MITOCHONDRIAL = re.compile(r"^((MT|Mt|mt)-|mt:)")
+MIN_LOCATIONS = 10
 PANEL_GENES = 6000
 PANEL_SHARE = 0.01
 HISTOGRAM_BINS = 40
@@ -179,6 +181,33 @@ def filter_data(adata: AnnData, asked: Thresholds) -> tuple[AnnData, dict[str, A
     return filtered, summary
 
 
+def refuse_few(summary: dict[str, Any]) -> None:
+    """Refuse a sample of which fewer than `MIN_LOCATIONS` are left.
+
+    Parameters
+    ----------
+    summary
+        As `filter_data` returns it. References have a limit of their own, in TRAIN_VAE.
+
+    Raises
+    ------
+    DataError
+        Naming the filter that removed most.
+    """
+    n_kept, n_before = (summary[when]["observations"] for when in ("after", "before"))
+    if summary["kind"] != "spatial" or n_kept >= MIN_LOCATIONS:
+        return
+    counted = summary["removed"]["observations"]
+    listed = ", ".join(f"{name} removed {n}" for name, n in counted.items() if n) or "none removed"
+    relax = f"{_relax(counted, 'spatial')}, or give" if n_kept < n_before else "Give"
+    msg = (
+        f"sample '{summary['id']}' has {n_kept} of {n_before} locations after quality control ({listed});"
+        f" at least {MIN_LOCATIONS} are needed, as correlations over fewer say nothing."
+        f" {relax} a spatial file of more locations"
+    )
+    raise DataError(msg)
+
+
 def informative_genes(matrix: sparse.csr_matrix, min_cells: int, counts: bool) -> np.ndarray:
     """Return the mask (``n_vars``) of genes in enough observations; intensities must also vary."""
     expressed = np.asarray(matrix.getnnz(axis=0)) >= max(1, min_cells)
@@ -230,16 +259,19 @@ def _refuse_empty(n_kept: int, removed: dict[str, np.ndarray], used: Thresholds,
     if n_kept:
         return
     counted = {name: int(mask.sum()) for name, mask in removed.items()}
-    most = max(counted, key=lambda name: counted[name])
     listed = ", ".join(f"{name} removed {n}" for name, n in counted.items())
-    change = "Raise" if most in ("max_mito", "mad_outlier") else "Lower"
-    parameter = "mad_outliers" if most == "mad_outlier" else f"{kind}_{most}"
     msg = (
         f"quality control left no observations ({listed}; min_counts was {used.min_counts:g},"
         f" min_genes {used.min_genes:g}, max_mito {used.max_mito_percent:g} %)."
-        f" {change} {parameter}, or check that the file holds raw counts"
+        f" {_relax(counted, kind)}, or check that the file holds raw counts"
     )
     raise DataError(msg)
+
+
+def _relax(counted: dict[str, int], kind: str) -> str:
+    most = max(counted, key=lambda name: counted[name])
+    change = "Raise" if most in ("max_mito", "mad_outlier") else "Lower"
+    return f"{change} {'mad_outliers' if most == 'mad_outlier' else f'{kind}_{most}'}"
 
 
 def _refuse_no_genes(n_kept: int, used: Thresholds, kind: str) -> None:

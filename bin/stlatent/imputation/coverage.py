@@ -7,8 +7,8 @@ leaves the same residual in all spots that look alike. The statistic is therefor
 spot shares with the spots most like it. A spot is uncovered when that is larger than in most of the
 tissue and than in held-out reference cells treated alike.
 
-Distance in the aligned latent space is reported beside it and decides nothing: alignment pulls every
-spot towards the reference, and mixtures of covered cells lie between its cells.
+Distance in the latent space that the imputation takes is reported beside it and decides nothing:
+alignment pulls every spot towards the reference, and mixtures of covered cells lie between its cells.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ MAX_MIXED = 10
 TAIL = 0.1
 MAX_TAIL_SHAPE = 0.5
 NORMAL_MEDIAN = 0.6745
+# With fewer, archetypes and null are of so few cells that covered tissues are flagged.
+MIN_CELLS = 120
 _CHUNK = 4096
 _TINY = 1e-12
 
@@ -431,7 +433,7 @@ def assess(
 
     A spot is uncovered when its `chances_of_covered` pass Benjamini and Hochberg's procedure at
     `FALSE_DISCOVERY_RATE`. Its coverage is c / (c + t), c its chance and t the largest that passes:
-    at most 0.5 where uncovered.
+    at most 0.5 where uncovered. With a reference of fewer than `MIN_CELLS` cells neither is known.
 
     Parameters
     ----------
@@ -440,14 +442,15 @@ def assess(
     panel
         Genes of both to judge by.
     z, latent
-        Aligned positions of the spots, and of the reference cells.
+        Positions of the spots and of the reference cells, in the latent space of the imputation.
     seed
         Of everything that is drawn.
 
     Returns
     -------
     One row a spot: ``reference_coverage`` in [0, 1], 1 well covered; ``reference_covered``; and
-    ``reference_distance``, see `latent_distance`.
+    ``reference_distance``, see `latent_distance`. Of the first two all values are missing where
+    they were not judged.
 
     Raises
     ------
@@ -455,6 +458,8 @@ def assess(
         When no gene is detected on both sides.
     """
     chosen = reference_cells(reference.n_obs, seed)
+    if len(chosen) < MIN_CELLS:
+        return _not_judged(spatial.obs_names, latent_distance(z, latent[chosen]))
     values = linear(reference)
     columns = reference.var_names.get_indexer(panel)
     expression = dense(values[:, columns][chosen])
@@ -488,8 +493,14 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
     Returns
     -------
     ``{"uncovered": share, "false_discovery_rate", "by_label": {label: {"n", "uncovered"}} or None,
-    "map": {"coordinates": [[x, y], ..], "coverage": [..]}}``, the map of at most `MAX_MAP_SPOTS`.
+    "map": {"coordinates": [[x, y], ..], "coverage": [..]}, "not_judged": None}``, the map of at most
+    `MAX_MAP_SPOTS`; where coverage was not judged, ``not_judged`` says why, and share, groups and map
+    are None.
     """
+    if table[FLAG].isna().any():
+        why = f"the reference has fewer than {MIN_CELLS} cells after quality control"
+        unknown = dict.fromkeys(("uncovered", "by_label", "map"))
+        return {**unknown, "false_discovery_rate": FALSE_DISCOVERY_RATE, "not_judged": why}
     labels = slots.label_column(spatial, "label_key")
     uncovered = ~table[FLAG]
     groups = None
@@ -509,7 +520,14 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
             "coordinates": [[_rounded(x), _rounded(y)] for x, y in places],
             "coverage": [_rounded(value) for value in table[SCORE].to_numpy()[spots]],
         },
+        "not_judged": None,
     }
+
+
+def _not_judged(names: pd.Index[str], distance: Array) -> pd.DataFrame:
+    table = pd.DataFrame({SCORE: np.nan, FLAG: False, DISTANCE: distance}, index=names)
+    table[FLAG] = table[FLAG].astype("boolean").mask(np.ones(len(names), dtype=bool))
+    return table
 
 
 def _rounded(value: float) -> float:

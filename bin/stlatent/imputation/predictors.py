@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import RidgeCV
 
 from stlatent.expression import CLIP, standardise
+from stlatent.expression import REFERENCE_TARGET as REFERENCE_TARGET
 from stlatent.failures import DataError
 from stlatent.graph import neighbour_mean
 
@@ -29,7 +30,6 @@ GENE_KERNEL_SCALE = 2.0
 GENE_KERNEL_NOISE = 0.1
 N_TRANSFER_NEIGHBORS = 50
 TRANSFER_SHARPNESS = 5.0
-REFERENCE_TARGET = 1e4
 # Counts per REFERENCE_TARGET below which abundances no longer differ.
 LOG_MEAN_OFFSET = 1e-2
 _CHUNK = 4096

@@ -58,7 +58,7 @@ class Coordinates:
     Attributes
     ----------
     positions
-        Columns ``x`` and ``y``, indexed by observation.
+        Columns ``x`` and ``y``, and ``z`` where the file has it, indexed by observation.
     off_tissue
         Names that the file lists as outside the tissue.
     name
@@ -68,6 +68,17 @@ class Coordinates:
     positions: pd.DataFrame
     off_tissue: frozenset[str] = field(default=frozenset())
     name: str = "coordinates"
+
+
+def third_column(columns: pd.Index[str], pair: tuple[str, str]) -> str | None:
+    """Return the column that is called as the two of ``pair`` are, with z, or None."""
+    by_name = {str(column).strip().lower(): str(column) for column in columns}
+    x, y = (name.strip().lower() for name in pair)
+    for place, letter in enumerate(x):
+        name = f"{x[:place]}z{x[place + 1 :]}"
+        if letter == "x" and name.replace("z", "y", 1) == y and name in by_name:
+            return by_name[name]
+    return None
 
 
 def column_pair(columns: pd.Index[str]) -> tuple[str, str] | None:
@@ -83,7 +94,8 @@ def read_coordinates(path: Path) -> Coordinates:
     """Read a table of observation names and coordinates.
 
     Understands CSV and TSV (gzipped or not) and parquet, with common column names, and Visium's
-    ``tissue_positions`` with and without a header, of which spots in tissue are kept.
+    ``tissue_positions`` with and without a header, of which spots in tissue are kept. A column z
+    that is not empty is the third coordinate.
 
     Raises
     ------
@@ -98,8 +110,13 @@ def read_coordinates(path: Path) -> Coordinates:
         raise CoordinatesError(msg)
     ids = table[_id_column(table, pair, path.name)].astype(str)
     _refuse_repeats(ids, path.name)
-    positions = table[list(pair)].apply(pd.to_numeric, errors="coerce").astype(float)
-    positions = positions.set_axis(["x", "y"], axis=1).set_axis(ids.to_numpy(), axis=0)
+    third = third_column(table.columns, pair)
+    positions = table[[*pair, third] if third else [*pair]]
+    positions = positions.apply(pd.to_numeric, errors="coerce").astype(float)
+    positions = positions.set_axis(["x", "y", "z"][: positions.shape[1]], axis=1)
+    positions = positions.set_axis(ids.to_numpy(), axis=0)
+    if third and positions["z"].isna().all():
+        positions = positions.drop(columns="z")
     inside = _inside_tissue(table)
     return Coordinates(positions[inside], frozenset(ids[~inside]), path.name)
 
@@ -110,15 +127,23 @@ def match(names: pd.Index[str], coordinates: Coordinates) -> tuple[np.ndarray, n
     Returns
     -------
     Mask of the observations that are in tissue (``n_obs``), and the coordinates of those
-    (``n_kept x 2``).
+    (``n_kept x 2`` or 3).
 
     Raises
     ------
     CoordinatesError
-        Naming observations without coordinates.
+        Naming observations without coordinates, or with one name.
     """
     kept = ~names.isin(list(coordinates.off_tissue))
     inside = names[kept]
+    repeated = inside[inside.duplicated()].unique()
+    if len(repeated):
+        msg = (
+            f"{len(repeated)} names are those of several observations of the spatial file (such as"
+            f" {_some(repeated)}), which '{coordinates.name}' cannot tell apart; give every"
+            " observation a name of its own in both files"
+        )
+        raise CoordinatesError(msg)
     unmatched = inside.difference(coordinates.positions.index, sort=False)
     if len(unmatched):
         msg = (

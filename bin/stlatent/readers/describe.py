@@ -13,6 +13,7 @@ from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates, read_coordinates
 from stlatent.readers.errors import UnknownFormatError, cure, explain
 from stlatent.readers.load import located
+from stlatent.readers.overlap import overlapping_sections
 from stlatent.readers.registry import detect
 
 
@@ -24,8 +25,8 @@ def describe(
     Returns
     -------
     ``format`` (None when unknown), ``n_obs``, ``n_vars``, ``genes``, ``columns`` (of ``obs``, with
-    their numbers of values), ``has_coordinates``, ``coordinates_problem``, ``matrix`` (where in
-    the file), ``counts``, ``finite``, ``negative``, ``empty`` and ``unreadable``: the last one
+    their numbers of values), ``has_coordinates``, ``coordinates_problem``, ``overlap`` (of sections,
+    see `overlapping_sections`), ``matrix`` (where in the file), ``counts``, ``finite``, ``negative``, ``empty`` and ``unreadable``: the last one
     None, or the reason in plain words.
     """
     description = _blank()
@@ -48,9 +49,12 @@ def _describe(path: Path, kind: slots.Kind, coordinates: Path | None) -> dict[st
     with detect(path).open(path, positions) as contents:
         description = _facts(contents)
         if kind == "spatial":
-            problem = problem or _coordinates_problem(contents, positions)
+            overlap = None
+            if problem is None:
+                problem, overlap = _coordinates(contents, positions)
             description["has_coordinates"] = problem is None
             description["coordinates_problem"] = problem
+            description["overlap"] = overlap
     return description
 
 
@@ -65,14 +69,17 @@ def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
         return None, explain(error)
 
 
-def _coordinates_problem(contents: Contents, positions: Coordinates | None) -> str | None:
+def _coordinates(
+    contents: Contents, positions: Coordinates | None
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Return what is wrong with the coordinates, and the sign of an overlap of sections."""
     try:
-        located(contents, positions)
+        kept, found = located(contents, positions)
     except Exception as error:
         if is_passing(error):
             raise
-        return explain(error)
-    return None
+        return explain(error), None
+    return None, overlapping_sections(contents.obs[kept], found)
 
 
 def _facts(contents: Contents) -> dict[str, Any]:
@@ -99,6 +106,7 @@ def _blank() -> dict[str, Any]:
         "columns": {},
         "has_coordinates": False,
         "coordinates_problem": None,
+        "overlap": None,
         "matrix": None,
         "counts": False,
         "finite": True,

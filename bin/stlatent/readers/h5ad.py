@@ -26,8 +26,8 @@ OBSM_KEYS = ("spatial", "X_spatial")
 def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents]:
     """Open an h5ad file without loading its matrices.
 
-    The first of ``X``, ``layers['counts']`` and ``raw.X`` that holds counts is taken, or ``X``
-    when none does.
+    The first of ``X``, ``layers['counts']`` and ``raw.X`` that holds counts is taken; when none
+    does, ``X``, or the first without negative values when ``X`` holds some.
     """
     with h5py.File(path, "r") as file:
         if "obs" not in file or "var" not in file:

@@ -12,11 +12,12 @@ import pandas as pd
 from scipy import sparse
 
 from stlatent import slots
+from stlatent.failures import DataError
 from stlatent.readers.contents import Contents, as_names
 from stlatent.readers.coordinates import Coordinates, check_finite, match, read_coordinates
 from stlatent.readers.errors import CoordinatesError, as_data_errors
 from stlatent.readers.registry import detect
-from stlatent.readers.symbols import merge_repeated
+from stlatent.readers.symbols import merge_repeated, with_line_breaks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -55,7 +56,7 @@ def read(
     with as_data_errors(Path(path).name):
         positions = None if coordinates is None else read_coordinates(Path(coordinates))
         with detect(path).open(Path(path), positions) as contents:
-            adata = _to_anndata(contents, keys)
+            adata = _to_anndata(contents, keys, Path(path).name)
             if kind == "spatial":
                 adata = _locate(adata, contents, positions)
     slots.note(adata, kind=kind, counts=contents.facts.counts, matrix=contents.slot)
@@ -64,7 +65,9 @@ def read(
 
 
 def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mask of observations in tissue (``n_obs``) and their coordinates (``n x 2``).
+    """Return the mask of observations in tissue (``n_obs``) and their coordinates.
+
+    Those are ``n x 2``, or 3 where a third is known.
 
     Raises
     ------
@@ -83,11 +86,15 @@ def located(contents: Contents, positions: Coordinates | None) -> tuple[np.ndarr
     return kept, check_finite(found)
 
 
-def _to_anndata(contents: Contents, keys: Collection[str]) -> AnnData:
+def _to_anndata(contents: Contents, keys: Collection[str], name: str) -> AnnData:
     import anndata
 
     matrix, genes = merge_repeated(_to_csr(contents.matrix), contents.genes, contents.facts.counts)
     var = pd.DataFrame(index=as_names(genes))
+    broken = with_line_breaks(var.index)
+    if broken:
+        msg = f"{len(broken)} gene names of '{name}' hold a line break (such as {broken[0]!r})"
+        raise DataError(f"{msg}. Cure: rename these genes")
     return anndata.AnnData(X=matrix, obs=_plain(contents.obs, keys), var=var)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ def looks_like_ensembl(genes: pd.Index[str] | list[str]) -> bool:
     """Whether most of the (first thousand) names are ids of Ensembl, FlyBase or WormBase."""
     sample = list(genes[:SAMPLED])
     return sum(bool(ENSEMBL.match(gene)) for gene in sample) > len(sample) / 2
+
+
+def with_line_breaks(genes: Iterable[str]) -> list[str]:
+    """Return the names that hold a line break, which lists of one gene a line cannot keep."""
+    return [gene for gene in genes if gene and gene.splitlines() != [gene]]
 
 
 def symbols(var: pd.DataFrame) -> pd.Index[str]:

@@ -26,6 +26,11 @@ class Facts:
         """Whether the values can be counts: finite integers, none negative."""
         return self.finite and self.integer and not self.negative
 
+    @property
+    def intensities(self) -> bool:
+        """Whether the values can be intensities: finite, none negative, not all zero."""
+        return self.finite and self.nonzero and not self.negative
+
 
 def scan(matrix: Any) -> Facts:
     """Scan a matrix in blocks, so that one on disk is never loaded whole.
@@ -51,6 +56,8 @@ def choose(matrices: Mapping[str, Any]) -> tuple[str, Facts]:
     """Return the first matrix that holds counts, or else the first one, and its facts.
 
     A file whose ``X`` is normalised often keeps the counts in ``layers['counts']`` or ``raw.X``.
+    Where there are no counts and the first matrix holds negative values, as scaled data do, the
+    first one without them is taken: scanpy's tutorials keep logarithms in ``raw.X`` then.
     """
     scanned: dict[str, Facts] = {}
     for name, matrix in matrices.items():
@@ -58,6 +65,8 @@ def choose(matrices: Mapping[str, Any]) -> tuple[str, Facts]:
         if scanned[name].counts and scanned[name].nonzero:
             return name, scanned[name]
     first = next(iter(scanned))
+    if scanned[first].negative:
+        first = next((name for name, facts in scanned.items() if facts.intensities), first)
     return first, scanned[first]
 
 

@@ -42,11 +42,12 @@ def coverage_of(run: Run, sample: str) -> Json | None:
 
 
 def sections(run: Run) -> list[Fragment]:
-    """Return a map of every sample and a table of the share that is uncovered."""
+    """Return a map of every judged sample and a table of the share that is uncovered."""
     found = {sample: coverage_of(run, sample) for sample in run.samples}
     known = {sample: content for sample, content in found.items() if content}
     if not known:
         return []
+    judged = {s: content for s, content in known.items() if content["uncovered"] is not None}
     headers = {
         "uncovered": number(
             "Uncovered (%)", "Locations without a counterpart in the reference", 1, min=0, max=100
@@ -57,15 +58,27 @@ def sections(run: Run) -> list[Fragment]:
     }
     rows = {
         sample: {"uncovered": 100 * content["uncovered"], "where": where(content)}
-        for sample, content in known.items()
+        for sample, content in judged.items()
     }
     rate = max(content["false_discovery_rate"] for content in known.values())
-    pictures = "".join(picture(sample, known[sample]) for sample in list(known)[:SAMPLES_EMBEDDED])
-    body = f'{EXPLAINED.format(rate=rate)}<div class="stl-columns">{pictures}</div>'
+    shown = list(judged)[:SAMPLES_EMBEDDED]
+    pictures = "".join(picture(sample, judged[sample]) for sample in shown)
+    body = (
+        f'{EXPLAINED.format(rate=rate)}{not_judged(known)}<div class="stl-columns">{pictures}</div>'
+    )
     return [
         text_section(COVERAGE, "coverage_maps", COVERAGE.name, body),
         *table(COVERAGE, "coverage_table", "Uncovered locations", "", rows, headers),
     ]
+
+
+def not_judged(known: dict[str, Json]) -> str:
+    """Return the samples of which coverage was not judged, and why, or nothing."""
+    return "".join(
+        f"<p><b>{escape(sample)}</b>: not judged, as {escape(content['not_judged'])}.</p>"
+        for sample, content in known.items()
+        if content.get("not_judged")
+    )
 
 
 def where(content: Json) -> str | None:

@@ -205,6 +205,8 @@ def reference_coverage(run: Run, sample: str) -> Result:
     found = run.imputations.get((sample, run.arm, FULL_FIT), {}).get("coverage")
     if not found:
         return Result("not_run", "coverage by the reference was not judged")
+    if found["uncovered"] is None:
+        return Result("not_run", f"coverage was not judged, as {found['not_judged']}")
     share = found["uncovered"]
     status: Verdict = "warned" if share > UNCOVERED_WARN else "passed"
     return Result(status, f"{share:.0%} of the locations have no counterpart in the reference")

@@ -53,6 +53,8 @@ class Run:
         check of the samplesheet turned down have None.
     failures
         Failure records as written by the steps, those of the samplesheet check first.
+    warnings
+        What the check of the samplesheet found doubtful: ``id`` (a sample), ``step`` and ``reason``.
     quality
         QC summaries by id (samples and references).
     vae
@@ -85,6 +87,7 @@ class Run:
 
     references: dict[str, str | None] = field(default_factory=dict)
     failures: list[Json] = field(default_factory=list)
+    warnings: list[Json] = field(default_factory=list)
     quality: dict[str, Json] = field(default_factory=dict)
     vae: dict[str, Json] = field(default_factory=dict)
     alignments: dict[tuple[str, str, str], Json] = field(default_factory=dict)
@@ -240,6 +243,7 @@ def _add_checked(run: Run, checked: Json) -> None:
             users = run.used_by.setdefault(str(row.get(source)), [])
             if row.get(name) not in (None, *users):
                 users.append(row[name])
+    run.warnings += checked.get("warnings", [])
     for failure in checked.get("failures", []):
         run.failures.append(failure)
         if failure.get("kind", "sample") == "sample":

@@ -111,7 +111,13 @@ HEADERS: Headers = {
 def sections(run: Run) -> list[Fragment]:
     """Return the overview and the table of samples."""
     ended = outcomes(run)
-    parts = (tiles(run, ended), failed_list(ended), failed_checks(run, ended), warning_list(ended))
+    parts = (
+        tiles(run, ended),
+        failed_list(ended),
+        failed_checks(run, ended),
+        warning_list(ended),
+        doubts(run),
+    )
     overview = STYLE + "".join(parts)
     rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
     explained = (
@@ -172,6 +178,14 @@ def warning_list(ended: dict[str, Outcome]) -> str:
     if not warned:
         return ""
     return f'<div class="stl-warned"><h4>Finished with a warning</h4>{_listed(warned)}</div>'
+
+
+def doubts(run: Run) -> str:
+    """Return what the check of the samplesheet found doubtful in the files."""
+    if not run.warnings:
+        return ""
+    found = [Outcome(w["id"], "warning", w["step"], w["reason"]) for w in run.warnings]
+    return f'<div class="stl-warned"><h4>To check in the input</h4>{_listed(found)}</div>'
 
 
 def _listed(listed: list[Outcome]) -> str:

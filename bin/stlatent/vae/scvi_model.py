@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stlatent import slots
+from stlatent.expression import like_counts
 from stlatent.failures import DataError
 from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import TrainedVAE, VAESettings
@@ -81,7 +82,8 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     Parameters
     ----------
     adata
-        Reference with raw counts in ``X``; its batch key is honoured.
+        Reference with raw counts in ``X``, or other values, of which the VAE sees what is
+        `like_counts`; its batch key is honoured.
     genes
         Genes to model.
     settings
@@ -111,15 +113,18 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
             "needed; lower reference_min_counts and reference_min_genes or use a larger reference"
         )
         raise DataError(msg)
-    counts = bool(slots.facts(adata)["counts"])
     subset = adata[:, genes].copy()
+    if not slots.facts(adata)["counts"]:
+        # A Gaussian over logarithms finds types of cells less well.
+        subset.X = like_counts(adata)[:, adata.var_names.get_indexer(genes)]
+        warnings.filterwarnings("ignore", message=".*unnormalized count data.*")
+        warnings.filterwarnings("ignore", message="The value argument must be within the support.*")
     batch_key = slots.facts(adata).get("batch_key")
     scvi.model.SCVI.setup_anndata(subset, batch_key=batch_key)
     model = scvi.model.SCVI(
         subset,
         n_latent=settings.n_latent,
-        gene_likelihood="zinb" if counts else "normal",
-        log_variational=counts,
+        gene_likelihood="zinb",
     )
     warmup = min(settings.kl_warmup_epochs, max(settings.max_epochs // 2, 1))
     model.train(
