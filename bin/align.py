@@ -13,7 +13,7 @@ import click
 from stlatent import devices, slots
 from stlatent.failures import exit_codes, reading, step
 
-METHODS = ("adversarial", "sinkhorn", "mmd", "none")
+METHODS = ("adversarial", "paper", "sinkhorn", "mmd", "none")
 
 
 @click.command()
@@ -78,6 +78,8 @@ def main(
             pretrain_epochs=pretrain_epochs,
             discriminator_epochs=discriminator_epochs,
             epochs=epochs,
+            # Only the full fit is judged in the report.
+            judge_warm_up=not split["hidden"],
             seed=seed,
             device=devices.resolve(device),
         )
@@ -127,12 +129,13 @@ def main(
             "series": aligned.history.series,
             "n_panel_genes": len(split["panel"]),
             "n_neighbors": n_neighbors,
+            "warm_up_accuracy": aligned.warm_up_accuracy,
             "validation": {slot: state.validation for slot, state in states.items()},
             "imputation_space": space,
             "seconds": seconds,
             "batch_sizes": sizes,
         }
-        history.write_text(json.dumps(trained) + "\n")
+        history.write_text(json.dumps(trained, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def alignment_history(name: str, fold: str, troubled: bool, rng: np.random.Gener
     }
     return {"id": name, "arm": "default", "fold": fold, "phase": phases,
             "epoch": epochs.tolist(), "series": series, "n_panel_genes": 34 if troubled else 500,
-            "n_neighbors": 8, "seconds": 12.0}  # fmt: skip
+            "n_neighbors": 8, "seconds": 12.0, "warm_up_accuracy": top}  # fmt: skip
 
 
 def imputation(name: str, fold: str, weights: dict[str, float]) -> Json:

@@ -47,6 +47,28 @@ def test_neighbour_mean() -> None:
     np.testing.assert_allclose(means.ravel(), [4, 3.5, 1.5])
 
 
+def whole(nearest: np.ndarray) -> graph.Batch:
+    edges = graph.adjacency(nearest)
+    return graph.batch(np.arange(len(nearest)), edges, graph.normalised_adjacency(edges))
+
+
+def test_non_edges_are_neither_edges_nor_spots_with_themselves() -> None:
+    part = whole(graph.neighbours(np.random.default_rng(0).random((20, 2)), 4))
+    edges = {frozenset(pair) for pair in part.edges.T.tolist()}
+    rng = np.random.default_rng(1)
+    drawn = [pair for _ in range(20) for pair in graph.non_edges(part, rng).T.tolist()]
+    assert len(drawn) > 10 * part.edges.shape[1]
+    assert all(len(set(pair)) == 2 and frozenset(pair) not in edges for pair in drawn)
+    # Every other pair is drawn sooner or later.
+    assert len({frozenset(pair) for pair in drawn}) == 20 * 19 / 2 - len(edges)
+
+
+def test_a_complete_graph_has_no_non_edges_and_one_without_edges_asks_for_none() -> None:
+    rng = np.random.default_rng(0)
+    assert graph.non_edges(whole(np.array([[1, 2], [0, 2], [0, 1]])), rng).shape == (2, 0)
+    assert graph.non_edges(whole(np.array([[0], [1]])), rng).shape == (2, 0)
+
+
 def test_blocks_partition_the_spots() -> None:
     coordinates = np.random.default_rng(0).random((103, 2))
     parts = graph.blocks(coordinates, 20)

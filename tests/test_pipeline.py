@@ -351,7 +351,7 @@ def test_parameters_are_checked_all_at_once(run_pipeline, tmp_path):
         "--max_cpus: is needed: Most CPUs",
         "--genome: there is no such parameter",
         "--n_folds: 'many' is not an integer",
-        "--alignment: 'sometimes' is not one of adversarial, sinkhorn, mmd, none",
+        "--alignment: 'sometimes' is not one of adversarial, paper, sinkhorn, mmd, none",
         "--spatial_max_mito: 200 is above the largest allowed value, 100",
     ):
         assert message in run.stdout, run.stdout

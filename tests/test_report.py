@@ -149,12 +149,14 @@ def test_checks_without_data_do_not_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("warmup", "status"), [(0.59, "failed"), (0.6, "warned"), (0.74, "warned"), (0.75, "passed")]
+    ("warmup", "status"),
+    [(0.59, "failed"), (0.6, "warned"), (0.69, "warned"), (0.7, "passed"), (None, "not_run")],
 )
-def test_thresholds_of_the_discriminator(warmup: float, status: str) -> None:
+def test_the_discriminator_is_judged_out_of_sample(warmup: float | None, status: str) -> None:
     history = {
         "phase": ["discriminator", "adversarial"],
-        "series": {"discriminator_accuracy": [warmup, 0.99]},
+        "series": {"discriminator_accuracy": [0.99, 0.99]},
+        "warm_up_accuracy": warmup,
     }
     run = Run(references={"s": None}, alignments={("s", "default", "all"): history})
     assert health.discriminator(run, "s").status == status

@@ -10,6 +10,9 @@ from scipy.spatial import cKDTree
 
 from stlatent.correlation import is_constant
 
+# Pairs drawn for each non-edge that is wanted.
+OVERSAMPLING = 2
+
 
 def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = None) -> np.ndarray:
     """Return the indices of every spot's k nearest other spots, n x k.
@@ -117,6 +120,20 @@ def batch(own: np.ndarray, graph: sp.csr_matrix, operator: sp.csr_matrix, n_hops
     nodes = np.concatenate([own, halo])
     inner = sp.triu(graph[own][:, own], k=1).tocoo()
     return Batch(nodes, len(own), operator[nodes][:, nodes].tocsr(), np.stack(inner.coords))
+
+
+def non_edges(batch: Batch, rng: np.random.Generator) -> np.ndarray:
+    """Return random pairs of a batch's own spots that no edge joins, 2 x at most as many as edges.
+
+    Pairs of a spot with itself are left out too: A + I is what the graph is encoded with. In a
+    batch where nearly every pair is an edge fewer are found, or none.
+    """
+    n, n_edges = batch.n_own, batch.edges.shape[1]
+    drawn = rng.integers(0, n, (2, OVERSAMPLING * n_edges))
+    low, high = drawn.min(0).astype(np.int64), drawn.max(0).astype(np.int64)
+    edges = np.sort(batch.edges.astype(np.int64), axis=0)
+    free = (low != high) & ~np.isin(low * n + high, edges[0] * n + edges[1])
+    return drawn[:, free][:, :n_edges]
 
 
 def row_weights(nearest: np.ndarray) -> sp.csr_matrix:

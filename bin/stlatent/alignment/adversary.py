@@ -1,7 +1,11 @@
-"""The discriminator and its training."""
+"""The discriminator, its training, and its judgement on what it was not trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 
 from stlatent.alignment import losses
@@ -10,6 +14,7 @@ from stlatent.alignment.model import Discriminator
 # In units of the whitened space, whose spread is 1: below it the discriminator sees nothing.
 NOISE = 0.1
 GRADIENT_PENALTY = 1.0
+N_FOLDS = 5
 
 
 class Adversary:
@@ -21,8 +26,8 @@ class Adversary:
             self.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.9)
         )
 
-    def learn(self, tissue: torch.Tensor, reference: torch.Tensor) -> dict[str, float]:
-        """Update the discriminator on positions of both and return its loss and accuracy.
+    def learn(self, tissue: torch.Tensor, reference: torch.Tensor) -> float:
+        """Update the discriminator on positions of both and return its loss.
 
         The squared gradient at the reference is penalised (R1, Mescheder et al., ICML 2018), which
         keeps the game from circling.
@@ -36,15 +41,97 @@ class Adversary:
         self.optimiser.zero_grad()
         (loss + penalty).backward()
         self.optimiser.step()
-        return {
-            "discriminator_loss": float(loss.detach()),
-            "discriminator_accuracy": losses.balanced_accuracy(on_real.detach(), on_fake.detach()),
-        }
+        return float(loss.detach())
 
     def loss(self, tissue: torch.Tensor) -> torch.Tensor:
         """Return what an encoder that fools the discriminator makes small."""
         return losses.generator_loss(self.discriminator(_noised(tissue)))
 
+    @torch.no_grad()
+    def logits(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return one logit per position, without noise: above 0 for the reference."""
+        return self.discriminator(positions)
+
 
 def _noised(positions: torch.Tensor) -> torch.Tensor:
     return positions + NOISE * torch.randn_like(positions)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Whitened positions of reference cells and the share that each has in what is drawn.
+
+    Attributes
+    ----------
+    positions
+        Cells x dimensions.
+    shares
+        One per cell, sum 1.
+    """
+
+    positions: torch.Tensor
+    shares: np.ndarray
+
+    def draw(self, n: int, rng: np.random.Generator) -> torch.Tensor:
+        """Return ``n`` positions, drawn by their shares with replacement."""
+        chosen = rng.choice(len(self.shares), size=n, p=self.shares)
+        return self.positions[torch.as_tensor(chosen, device=self.positions.device)]
+
+    def part(self, chosen: np.ndarray) -> Cells:
+        """Return the cells of a boolean mask, their shares among themselves."""
+        shares = self.shares[chosen]
+        return Cells(self.positions[_mask(chosen, self.positions)], shares / shares.sum())
+
+
+def folds(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random fold, 0 to `N_FOLDS` - 1, for each of ``n``; sizes differ by at most 1.
+
+    Fewer than two a fold are too few to keep any out: all are then -1, which is no fold.
+    """
+    return rng.permutation(n) % N_FOLDS if n >= 2 * N_FOLDS else np.full(n, -1)
+
+
+def cross_fitted_accuracy(
+    tissue: torch.Tensor,
+    cells: Cells,
+    train: Callable[[torch.Tensor, Cells], Adversary],
+    rng: np.random.Generator,
+) -> float | None:
+    """Return the balanced accuracy of discriminators on locations and cells they never saw.
+
+    `N_FOLDS` discriminators are each trained without a fifth of both, which they then judge, so
+    that every location and every cell counts once. Cells count by their shares. Accuracy on a
+    single fifth would have a standard error of .06 with 60 locations kept out; in the training
+    sample it rises far above one half for small tissues that are drawn from the reference itself.
+
+    Parameters
+    ----------
+    tissue
+        Whitened positions, locations x dimensions.
+    cells
+        Of the reference.
+    train
+        Returns a discriminator trained on a part of both.
+    rng
+        Of the folds.
+
+    Returns
+    -------
+    .5 for a tissue that cannot be told from the reference, 1 for one that always can; None with
+    fewer than ``2 * N_FOLDS`` locations or cells.
+    """
+    locations, of_cells = folds(len(tissue), rng), folds(len(cells.shares), rng)
+    if -1 in (locations[0], of_cells[0]):
+        return None
+    right_locations, right_cells = 0.0, 0.0
+    for fold in range(N_FOLDS):
+        adversary = train(tissue[_mask(locations != fold, tissue)], cells.part(of_cells != fold))
+        judged = adversary.logits(tissue[_mask(locations == fold, tissue)])
+        right_locations += float((judged <= 0).sum())
+        kept = adversary.logits(cells.positions[_mask(of_cells == fold, tissue)])
+        right_cells += float(cells.shares[of_cells == fold] @ (kept > 0).cpu().numpy())
+    return 0.5 * (right_locations / len(tissue) + right_cells)
+
+
+def _mask(chosen: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(chosen, device=like.device)

@@ -40,6 +40,8 @@ def transfer_loss(
 def graph_loss(z: torch.Tensor, edges: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy of the inner-product decoder on edges and on sampled non-edges.
 
+    Half each; a side without pairs counts 0.
+
     Parameters
     ----------
     z
@@ -47,13 +49,17 @@ def graph_loss(z: torch.Tensor, edges: torch.Tensor, negatives: torch.Tensor) ->
     edges, negatives
         2 x n positions in ``z``.
     """
-    logits = [(z[pairs[0]] * z[pairs[1]]).sum(1) for pairs in (edges, negatives)]
-    return 0.5 * (functional.softplus(-logits[0]).mean() + functional.softplus(logits[1]).mean())
+    found = z.sum() * 0
+    for pairs, sign in ((edges, -1), (negatives, 1)):
+        if pairs.shape[1]:
+            logits = (z[pairs[0]] * z[pairs[1]]).sum(1)
+            found = found + 0.5 * functional.softplus(sign * logits).mean()
+    return found
 
 
 def kl_divergence(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
-    """KL(N(mean, exp(logvar)) || N(0, 1)), mean over spots and dimensions."""
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    """KL(N(mean, exp(logvar)) || N(0, 1)), the sum over dimensions, mean over spots."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1).mean()
 
 
 def discriminator_loss(reference: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:

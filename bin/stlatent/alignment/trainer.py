@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from stlatent import graph
 from stlatent.alignment import losses, matching
-from stlatent.alignment.adversary import Adversary
+from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy, folds
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import AlignmentInputs
 from stlatent.alignment.model import Encoded, LatentAttention, SpatialVGAE
 
-Method = Literal["adversarial", "sinkhorn", "mmd", "none"]
+Method = Literal["adversarial", "paper", "sinkhorn", "mmd", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Phase = Literal["pretrain", "discriminator", "adversarial", "sinkhorn", "mmd", "continued"]
+Phase = Literal["pretrain", "discriminator", "adversarial", "paper", "sinkhorn", "mmd", "continued"]
 SERIES = (
     "reconstruction",
     "transfer",
@@ -36,6 +36,7 @@ SERIES = (
 BLOCK_SIZE = 64
 VALIDATION_FOLDS = 4
 SLOWEST = 0.05
+LARGEST_GRADIENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class AlignmentSettings:
     discriminator learns ``discriminator_steps`` times, and ``matched_anchor_weight`` replaces
     ``anchor_weight``: places predicted from a few genes are less spread than cells are, so the
     anchor pulls against every matching.
+
+    ``alignment='paper'`` has the VGAE's own losses and the adversary alone: no anchor, no transfer
+    and so no genes hidden from the encoder, no divergence, and the whole reference to match.
+
+    ``judge_warm_up``: whether to train five more discriminators, which say how well tissue and
+    reference can be told apart before the matching (`Alignment.warm_up_accuracy`).
     """
 
     alignment: Method = "adversarial"
@@ -71,6 +78,7 @@ class AlignmentSettings:
     adversarial_weight: float = 0.5
     mmd_weight: float = 30.0
     sinkhorn_weight: float = 10.0
+    judge_warm_up: bool = True
     seed: int = 0
     device: str = "cpu"
 
@@ -79,10 +87,37 @@ class AlignmentSettings:
         max_batches = -(-self.max_batches * self.batch_size // batch_size)
         return replace(self, batch_size=batch_size, max_batches=max_batches)
 
+    @property
+    def extended(self) -> bool:
+        """Whether the shared genes tie tissue and reference (anchor and transfer)."""
+        return self.alignment != "paper"
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the encoder plays against the discriminator."""
+        return self.alignment in ("adversarial", "paper")
+
+    def weights(self, matched: bool) -> dict[str, float]:
+        """Return the weight of every loss that takes part, while the tissue is matched or not."""
+        weights = {
+            "reconstruction": self.reconstruction_weight,
+            "graph": self.graph_weight,
+            "kl": self.kl_weight,
+        }
+        if self.extended:
+            weights["transfer"] = self.transfer_weight
+            weights["anchor"] = self.matched_anchor_weight if matched else self.anchor_weight
+        if matched and self.has_adversary:
+            weights["adversarial"] = self.adversarial_weight
+        if matched and self.alignment != "paper":
+            sinkhorn = self.alignment == "sinkhorn"
+            weights["divergence"] = self.sinkhorn_weight if sinkhorn else self.mmd_weight
+        return weights
+
 
 @dataclass
 class History:
-    """One row per epoch; values that a phase does not compute are None."""
+    """One row per epoch; values that a phase does not compute, or not finite, are None."""
 
     phase: list[str] = field(default_factory=list)
     series: dict[str, list[float | None]] = field(default_factory=lambda: {s: [] for s in SERIES})
@@ -92,7 +127,8 @@ class History:
         self.phase.append(phase)
         for name in SERIES:
             values = [step[name] for step in steps if name in step]
-            self.series[name].append(float(np.mean(values)) if values else None)
+            mean = float(np.mean(values)) if values else math.nan
+            self.series[name].append(mean if math.isfinite(mean) else None)
 
 
 @dataclass(frozen=True)
@@ -116,12 +152,17 @@ class Positions:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Positions before and after the matching, posterior means of the spatial space, history."""
+    """Positions before and after the matching, posterior means of the spatial space, history.
+
+    ``warm_up_accuracy`` is that of discriminators trained alone, on locations and cells that they
+    were not trained on; None without a warm-up, or with too few of either to keep any out.
+    """
 
     before: Positions
     after: Positions
     spatial: np.ndarray
     history: History
+    warm_up_accuracy: float | None
 
     @property
     def joint(self) -> np.ndarray:
@@ -157,12 +198,15 @@ class Trainer:
         self.attention = LatentAttention(_initial_log_precision(inputs.latent)).to(device)
         self.adversary = Adversary(n_latent, settings.discriminator_learning_rate, device)
         self.whiten = matching.Whitening(self.latent)
-        self.whitened = self.whiten(self.latent)
-        self.optimiser = torch.optim.Adam(
-            [*self.vgae.parameters(), *self.attention.parameters()], lr=settings.learning_rate
-        )
+        n_cells = len(inputs.latent)
+        self.cells = Cells(self.whiten(self.latent), np.full(n_cells, 1 / n_cells))
+        # The discriminator is judged on what it was never trained on.
+        self.judged_locations = folds(len(inputs.tissue), self.rng) == 0
+        self.judged_cells = folds(n_cells, self.rng) == 0
+        self.warm_up_accuracy: float | None = None
+        self.parameters = [*self.vgae.parameters(), *self.attention.parameters()]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
         self.blocks = graph.blocks(inputs.coordinates, BLOCK_SIZE)
-        self.shares = np.full(len(inputs.latent), 1 / len(inputs.latent))
         self.history = History()
 
     def batches(self) -> Iterator[graph.Batch]:
@@ -179,68 +223,77 @@ class Trainer:
             self.rng.permutation(len(self.latent))[:n], device=self.latent.device
         )
 
-    def matched_cells(self, n: int) -> torch.Tensor:
-        """Return whitened positions of ``n`` reference cells drawn by the tissue's composition."""
-        chosen = self.rng.choice(len(self.latent), size=n, p=self.shares)
-        return self.whitened[torch.as_tensor(chosen, device=self.latent.device)]
-
     def step(self, batch: graph.Batch, matched: bool) -> dict[str, float]:
         """Update the VGAE on one batch and return its losses."""
-        s = self.settings
         terms = self._losses(batch)
-        total = (
-            s.reconstruction_weight * terms["reconstruction"]
-            + s.transfer_weight * terms["transfer"]
-            + (s.matched_anchor_weight if matched else s.anchor_weight) * terms["anchor"]
-            + s.graph_weight * terms["graph"]
-            + s.kl_weight * terms["kl"]
-        )
         found: dict[str, float] = {}
         if matched:
-            positions = self._clean(batch)
-            if s.alignment == "adversarial":
-                found = self._teach(positions)
+            positions, judged = self._clean(batch)
+            if self.settings.has_adversary:
+                found = self._teach(positions, judged)
             terms |= self._matching(positions)
-            total = total + s.adversarial_weight * terms.get("adversarial", 0.0)
-            weight = s.sinkhorn_weight if s.alignment == "sinkhorn" else s.mmd_weight
-            total = total + weight * terms["divergence"]
+        weights = self.settings.weights(matched)
+        total = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
         self.optimiser.zero_grad()
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.vgae.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
         self.optimiser.step()
         return found | {name: float(value.detach()) for name, value in terms.items()}
 
     def _matching(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-        cells = self.matched_cells(self.settings.n_matched)
-        if self.settings.alignment == "sinkhorn":
-            return {"divergence": matching.sinkhorn_divergence(positions, cells)}
-        terms = {"divergence": matching.mmd(positions, cells)}
-        if self.settings.alignment == "adversarial":
+        terms = {}
+        if self.settings.has_adversary:
             terms["adversarial"] = self.adversary.loss(positions)
+        if self.settings.alignment != "paper":
+            cells = self.cells.draw(self.settings.n_matched, self.rng)
+            sinkhorn = self.settings.alignment == "sinkhorn"
+            divergence = matching.sinkhorn_divergence if sinkhorn else matching.mmd
+            terms["divergence"] = divergence(positions, cells)
         return terms
 
-    def _clean(self, batch: graph.Batch) -> torch.Tensor:
+    def _clean(self, batch: graph.Batch) -> tuple[torch.Tensor, np.ndarray]:
         """Whitened posterior means as they will be, no gene hidden and no unit dropped.
 
-        What is matched under the noise of training is narrower without it.
+        What is matched under the noise of training is narrower without it. With them comes which
+        of them the discriminator is judged on.
         """
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
         self.vgae.eval()
         encoded = self.vgae(x, _sparse_tensor(batch.operator, self.settings.device))
         self.vgae.train()
-        return self.whiten(self._some(encoded.head(batch.n_own).aligned_mean))
+        some = self._some(batch.n_own)
+        positions = self.whiten(encoded.aligned_mean[torch.as_tensor(some, device=x.device)])
+        return positions, self.judged_locations[batch.nodes[some]]
 
-    def _some(self, positions: torch.Tensor) -> torch.Tensor:
-        order = self.rng.permutation(len(positions))[: self.settings.n_matched]
-        return positions[torch.as_tensor(order, device=positions.device)]
+    def _some(self, n: int) -> np.ndarray:
+        return self.rng.permutation(n)[: self.settings.n_matched]
 
-    def _teach(self, positions: torch.Tensor) -> dict[str, float]:
-        """Update the discriminator a few times on the same locations and other cells."""
-        steps = [
-            self.adversary.learn(positions, self.matched_cells(len(positions)))
+    def _teach(self, positions: torch.Tensor, judged: np.ndarray) -> dict[str, float]:
+        """Update the discriminator a few times, then judge it on what it is never trained on.
+
+        Parameters
+        ----------
+        positions
+            Whitened, locations x dimensions.
+        judged
+            Mask of the locations that are kept out of its training.
+        """
+        seen = positions[_mask(~judged, positions)]
+        if not len(seen):
+            return {}
+        cells = self.cells.part(~self.judged_cells)
+        lost = [
+            self.adversary.learn(seen, cells.draw(len(seen), self.rng))
             for _ in range(self.settings.discriminator_steps)
         ]
-        return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+        found = {"discriminator_loss": float(np.mean(lost))}
+        if judged.any() and self.judged_cells.any():
+            kept = self.cells.part(self.judged_cells).draw(self.settings.n_matched, self.rng)
+            found["discriminator_accuracy"] = losses.balanced_accuracy(
+                self.adversary.logits(kept),
+                self.adversary.logits(positions[_mask(judged, positions)]),
+            )
+        return found
 
     def _losses(self, batch: graph.Batch) -> dict[str, torch.Tensor]:
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
@@ -252,17 +305,21 @@ class Trainer:
         aligned = _sample(encoded)
         spatial = _draw(encoded.spatial_mean, encoded.spatial_logvar)
         reconstructed = self.vgae.reconstruct(torch.cat([aligned, spatial], dim=1))
-        cells = self.sample_cells(self.settings.n_anchors)
-        weights = self.attention(aligned, self.latent[cells])
-        negatives = torch.as_tensor(self.rng.integers(0, batch.n_own, batch.edges.shape))
-        return {
+        negatives = graph.non_edges(batch, self.rng)
+        terms = {
             "reconstruction": functional.mse_loss(reconstructed, truth),
-            "transfer": losses.transfer_loss(weights @ self.reference[cells], truth, hidden),
-            "anchor": self._anchor_loss(cells[: self.settings.batch_size], seen),
-            "graph": losses.graph_loss(spatial, torch.as_tensor(batch.edges), negatives),
+            "graph": losses.graph_loss(
+                spatial, torch.as_tensor(batch.edges), torch.as_tensor(negatives)
+            ),
             "kl": losses.kl_divergence(encoded.aligned_mean, encoded.aligned_logvar)
             + losses.kl_divergence(encoded.spatial_mean, encoded.spatial_logvar),
         }
+        if self.settings.extended:
+            cells = self.sample_cells(self.settings.n_anchors)
+            weights = self.attention(aligned, self.latent[cells])
+            terms["transfer"] = losses.transfer_loss(weights @ self.reference[cells], truth, hidden)
+            terms["anchor"] = self._anchor_loss(cells[: self.settings.batch_size], seen)
+        return terms
 
     def _anchor_loss(self, cells: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         # Cells of the reference have a known place in the latent space.
@@ -270,7 +327,7 @@ class Trainer:
         return functional.mse_loss(encoded.aligned_mean, self.latent[cells])
 
     def _hidden_genes(self, n_genes: int) -> torch.Tensor:
-        n_hidden = int(self.settings.masked_share * n_genes)
+        n_hidden = int(self.settings.masked_share * n_genes) if self.settings.extended else 0
         hidden = torch.zeros(n_genes, dtype=torch.bool)
         hidden[torch.as_tensor(self.rng.permutation(n_genes)[:n_hidden])] = True
         return hidden.to(self.tissue.device)
@@ -334,15 +391,41 @@ class Trainer:
             self.history.add(phase, [self.step(batch, False) for batch in self.batches()])
 
     def warm_up_discriminator(self, epochs: int) -> None:
-        """Train the discriminator alone on the tissue as the VGAE sees it now."""
+        """Train the discriminator alone on the tissue as the VGAE sees it now.
+
+        How well tissue and reference can be told apart is found by others of its kind, each
+        trained as long without a fifth of both (`cross_fitted_accuracy`).
+        """
         latent = self.encode().aligned_mean
-        weights = composition_weights(
-            self.inputs.latent, latent.cpu().numpy(), self.settings.seed
-        ).astype(np.float64)
-        self.shares = weights / weights.sum()
+        if self.settings.extended:
+            weights = composition_weights(
+                self.inputs.latent, latent.cpu().numpy(), self.settings.seed
+            ).astype(np.float64)
+            self.cells = Cells(self.cells.positions, weights / weights.sum())
         positions = self.whiten(latent)
+
+        def train(tissue: torch.Tensor, cells: Cells) -> Adversary:
+            return self._trained_adversary(tissue, cells, epochs)
+
+        if self.settings.judge_warm_up:
+            self.warm_up_accuracy = cross_fitted_accuracy(positions, self.cells, train, self.rng)
         for _ in range(epochs):
-            self.history.add("discriminator", [self._teach(self._some(positions))])
+            some = self._some(len(positions))
+            taught = self._teach(
+                positions[torch.as_tensor(some, device=positions.device)],
+                self.judged_locations[some],
+            )
+            self.history.add("discriminator", [taught])
+
+    def _trained_adversary(self, tissue: torch.Tensor, cells: Cells, epochs: int) -> Adversary:
+        """Return a new discriminator, trained as long as that of the game is warmed up."""
+        s = self.settings
+        adversary = Adversary(tissue.shape[1], s.discriminator_learning_rate, s.device)
+        for _ in range(epochs):
+            some = tissue[torch.as_tensor(self._some(len(tissue)), device=tissue.device)]
+            for _ in range(s.discriminator_steps):
+                adversary.learn(some, cells.draw(len(some), self.rng))
+        return adversary
 
     def match(self, epochs: int) -> None:
         """Match the tissue to the reference while the VGAE keeps its own losses.
@@ -362,6 +445,10 @@ class Trainer:
 
 def _draw(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     return mean + torch.randn_like(mean) * (0.5 * logvar).exp()
+
+
+def _mask(chosen: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(chosen, device=like.device)
 
 
 def _sample(encoded: Encoded) -> torch.Tensor:
@@ -388,7 +475,8 @@ def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
         trainer.warm_up_discriminator(settings.discriminator_epochs)
     trainer.match(settings.epochs)
     after, encoded = trainer.positions()
-    return Alignment(before, after, encoded.spatial_mean.cpu().numpy(), trainer.history)
+    spatial = encoded.spatial_mean.cpu().numpy()
+    return Alignment(before, after, spatial, trainer.history, trainer.warm_up_accuracy)
 
 
 def place(inputs: AlignmentInputs, settings: AlignmentSettings) -> Positions:

@@ -21,7 +21,7 @@ SEVERITY: tuple[Verdict, ...] = ("not_run", "passed", "warned", "failed")
 
 KEPT_WARN, KEPT_FAIL = 0.5, 0.1
 SHARED_GENES_WARN, SHARED_GENES_FAIL = 50, 15
-WARMUP_WARN, WARMUP_FAIL = 0.75, 0.6
+WARMUP_WARN, WARMUP_FAIL = 0.7, 0.6
 AUROC_WARN, AUROC_FAIL = 0.75, 0.9
 FALL_WARN, FALL_FAIL = 0.05, 0.0
 LATENT_WARN, LATENT_FAIL = 0.02, 0.1
@@ -142,19 +142,25 @@ def _fall(run: Run, sample: str, series: str) -> Result:
 
 
 def discriminator(run: Run, sample: str) -> Result:
-    """Check that the discriminator could tell tissue from reference after its warm-up.
+    """Check that discriminators can tell tissue from reference before the two are matched.
 
-    Trained alone first, it must separate the two before it can teach the encoder to mix them.
-    Judged by the balanced accuracy at the end of phase ``discriminator``: .5 is chance.
+    Trained alone first, a discriminator must separate the two before it can teach the encoder to
+    mix them. Judged by the balanced accuracy of five, each on the fifth of locations and cells that
+    it was not trained on: on its own training data a discriminator separates any small tissue from
+    anything. A tissue drawn from the reference itself gives .5, within .03 at 300 locations and
+    .1 at 60 (three standard errors); so .6 fails, and .7 is a difference too small to train on with
+    ease. Both limits are conventions.
     """
     history = run.alignment(sample)
     if history is None or "discriminator" not in history.get("phase", []):
         return Result("not_run", "the tissue was matched to nothing (alignment none)")
-    values = in_phase(history, "discriminator_accuracy", "discriminator")
-    if not values:
-        return Result("not_run", "no discriminator accuracy in the training history")
-    status = grade_low(values[-1], WARMUP_WARN, WARMUP_FAIL)
-    return Result(status, f"balanced accuracy {values[-1]:.2f} at the end of its warm-up")
+    accuracy = history.get("warm_up_accuracy")
+    if accuracy is None:
+        return Result("not_run", "too few locations or cells to keep any out of its training")
+    status = grade_low(accuracy, WARMUP_WARN, WARMUP_FAIL)
+    return Result(
+        status, f"balanced accuracy {accuracy:.2f} on locations and cells that were kept out"
+    )
 
 
 def mixing(run: Run, sample: str) -> Result:
@@ -287,7 +293,7 @@ CHECKS: tuple[Check, ...] = (
         "Are tissue and reference inseparable after alignment?",
         "Part of the tissue may have no counterpart in the reference: compare cell types, and "
         "find a reference that covers the tissue. Otherwise raise alignment_epochs or try another "
-        "alignment (adversarial, sinkhorn, mmd). With alignment none nothing else is expected. "
+        "alignment (adversarial, paper, sinkhorn, mmd). With alignment none nothing else is expected. "
         "Believe genes by their held-out accuracy, not by the alignment.",
         mixing,
     ),

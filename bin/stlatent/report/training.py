@@ -152,7 +152,7 @@ def alignment_curves(fits: dict[str, Json]) -> list[Fragment]:
         "The fit that gives the final result (no gene hidden). Reconstruction, transfer and graph "
         "should fall in the first phase and not jump up later. Dotted lines are the starts of the "
         "phases: <em>pretrain</em> (encoder alone), <em>discriminator</em> (its warm-up), "
-        "<em>adversarial</em>, <em>sinkhorn</em> or <em>mmd</em> (the tissue is matched to the "
+        "<em>adversarial</em>, <em>paper</em>, <em>sinkhorn</em> or <em>mmd</em> (the tissue is matched to the "
         "reference; <em>continued</em> is the encoder alone where it is not)."
     ) + smaller_batches(fits)
     options = {"pconfig": pconfig}
@@ -173,11 +173,11 @@ def discriminator_curve(fits: dict[str, Json]) -> list[Fragment]:
     levels = [
         {"value": 0.5, "color": "#888888", "dash": "dash", "width": 1, "label": "chance"},
         {"value": WARMUP_WARN, "color": "#a66200", "dash": "dash", "width": 1,
-         "label": "needed at the end of warm-up"},
+         "label": "wanted at the end of warm-up"},
     ]  # fmt: skip
     pconfig = {
         "id": "training_discriminator_plot",
-        "title": "Accuracy of the discriminator",
+        "title": "Accuracy of the discriminator on what it was not trained on",
         "xlab": "Epoch, through all phases",
         "ylab": "Balanced accuracy",
         **series_style(list(fits)),
@@ -188,9 +188,10 @@ def discriminator_curve(fits: dict[str, Json]) -> list[Fragment]:
         "tt_decimals": 2,
     }
     text = (
-        "It has to learn to tell tissue from reference in its warm-up, and to lose that ability "
-        "against the encoder where that is adversarial. Whether the alignment worked is judged below by a fresh classifier, "
-        "not by this curve."
+        "On the fifth of locations and cells that is kept out of its training: few on a small tissue, so the "
+        "curve is rough. It has to rise in the warm-up, and to fall towards .5 where the encoder plays against it. "
+        "The health check does not read the end of the warm-up off this curve: five more discriminators judge every "
+        "location once. Whether the alignment worked is judged below by a fresh classifier."
     )
     name, options = "Discriminator", {"pconfig": pconfig}
     return [Fragment(TRAINING, "training_discriminator", name, text, "linegraph", data, options)]
