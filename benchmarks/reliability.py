@@ -33,11 +33,18 @@ sys.path.insert(0, str(ROOT / "bin"))
 
 from stlatent import genes, slots
 from stlatent.evaluation import metrics
-from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
+from stlatent.expression import (
+    REFERENCE_TARGET,
+    dense,
+    library_size,
+    linear,
+    log_normalise,
+    visible_library,
+)
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
-from stlatent.imputation.predictors import REFERENCE_TARGET, Problem, to_intensities
+from stlatent.imputation.predictors import Problem, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 
 N_LATENT = 10
@@ -188,7 +195,9 @@ def commit() -> str:
 @click.option("--fit-prior", is_flag=True, help="Write the prior of the package from all pairs.")
 def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior: bool) -> None:
     """Prepare, predict, judge, and fit when asked."""
-    names = pairs.split(",") if pairs else sorted(p.parent.name for p in data.glob("*/spatial.h5ad"))
+    names = (
+        pairs.split(",") if pairs else sorted(p.parent.name for p in data.glob("*/spatial.h5ad"))
+    )
     held_out: dict[str, list[intervals.Genes]] = {}
     tables: dict[str, pd.DataFrame] = {}
     panels: dict[str, pd.DataFrame] = {}

@@ -137,6 +137,14 @@ def test_genes_unknown_to_the_reference_do_not_inflate_the_library(candidates: C
     np.testing.assert_allclose(again, known)
 
 
+def test_the_decoder_of_a_reference_without_counts_gives_shares_too(imputer: Imputer) -> None:
+    reference = imputer.candidates.reference.copy()
+    slots.note(reference, counts=False)
+    imputer.candidates.reference = reference
+    predicted = imputer.predict(["a", "b"], ["decoder"])["decoder"]
+    assert np.isfinite(predicted[:, 0]).all() and np.isnan(predicted[:, 1]).all()
+
+
 def test_gene_blocks_cover_everything_once() -> None:
     assert list(gene_blocks(GENES, 3)) == [["a", "b", "c"], ["d"]]
 

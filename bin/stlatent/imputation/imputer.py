@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from stlatent import slots
-from stlatent.expression import library_size, linear, visible_library
+from stlatent.expression import REFERENCE_TARGET, library_size, linear, visible_library
 from stlatent.imputation.candidates import CANDIDATES, TRANSFER, Candidates
-from stlatent.imputation.predictors import REFERENCE_TARGET, Problem, to_intensities
+from stlatent.imputation.predictors import Problem, to_intensities
 from stlatent.imputation.problem import reference_cells
 from stlatent.imputation.stack import Weights
 
@@ -136,10 +136,7 @@ class Imputer:
         return np.log1p(REFERENCE_TARGET * self.share(predicted, genes)).astype(np.float32)
 
     def _decode(self, genes: list[str]) -> Array:
-        counts = slots.facts(self.candidates.reference)["counts"]
-        # Without counts the VAE's likelihood is Gaussian: its decoder gives no shares.
-        genes_known = self.decoder_genes if counts else []
-        position = {gene: column for column, gene in enumerate(genes_known)}
+        position = {gene: column for column, gene in enumerate(self.decoder_genes)}
         known = [i for i, gene in enumerate(genes) if gene in position]
         predicted = np.full((len(self.candidates.z), len(genes)), np.nan, dtype=np.float32)
         columns = [position[genes[i]] for i in known]

@@ -26,8 +26,7 @@ from scipy.optimize import nnls
 from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
-from stlatent.expression import CLIP, dense
-from stlatent.imputation.predictors import REFERENCE_TARGET
+from stlatent.expression import CLIP, REFERENCE_TARGET, dense
 
 if TYPE_CHECKING:
     from anndata import AnnData

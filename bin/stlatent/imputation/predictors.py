@@ -16,7 +16,6 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import RidgeCV
 
 from stlatent.expression import CLIP, standardise
-from stlatent.expression import REFERENCE_TARGET as REFERENCE_TARGET
 from stlatent.failures import DataError
 from stlatent.graph import neighbour_mean
 

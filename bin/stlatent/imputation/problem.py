@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stlatent import slots
-from stlatent.expression import dense, library_size, linear, log_normalise, visible_library
+from stlatent.expression import (
+    REFERENCE_TARGET,
+    dense,
+    library_size,
+    linear,
+    log_normalise,
+    visible_library,
+)
 from stlatent.failures import DataError, reading
 from stlatent.graph import neighbours
 from stlatent.imputation.predictors import (
-    REFERENCE_TARGET,
     Problem,
     expected_total,
     to_counts,

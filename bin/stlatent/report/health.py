@@ -130,7 +130,7 @@ def _fall(run: Run, sample: str, series: str) -> Result:
     """Grade the relative fall of a loss over phase ``pretrain``.
 
     The paper names a loss that does not fall as a signature of failure; below 5 % it is doubtful.
-    The scale is the first value's magnitude, since Gaussian likelihoods can be negative.
+    The scale is the first value's magnitude, since a likelihood can be negative.
     """
     values = in_phase(run.alignment(sample) or {}, series, "pretrain")
     if len(values) < 2 or not values[0]:
