@@ -44,7 +44,13 @@ from stlatent.expression import (
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
-from stlatent.imputation.predictors import Problem, to_intensities
+from stlatent.imputation.predictors import (
+    N_TRANSFER_NEIGHBORS,
+    TRANSFER_SHARPNESS,
+    Problem,
+    standardised_panels,
+    to_intensities,
+)
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 
 N_LATENT = 10
@@ -66,6 +72,25 @@ def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np
     columns = dense(values[:, reference.var_names.get_indexer(genes)])
     logged = log_normalise(columns, library_size(values), REFERENCE_TARGET)
     return PCA(N_LATENT, random_state=SEED).fit_transform(logged)
+
+
+def attention(problem: Problem) -> np.ndarray:
+    """Return how much every cell of the reference counts in the tissue, sum 1.
+
+    As the imputer's latent attention says, here by the nearest cells of every spot in the panel.
+    """
+    reference, tissue = (
+        values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        for values in standardised_panels(problem, 0.3)
+    )
+    n_near = min(N_TRANSFER_NEIGHBORS, len(reference))
+    total = np.zeros(len(reference))
+    for spot in tissue:
+        cosine = reference @ spot
+        near = np.argpartition(-cosine, n_near - 1)[:n_near]
+        weights = np.exp(TRANSFER_SHARPNESS * cosine[near])
+        total[near] += weights / weights.sum()
+    return total / len(tissue)
 
 
 def expected_scale(
@@ -91,7 +116,7 @@ def hold_out(
     found = {name: predict(problem) for name, predict in PANEL_PREDICTORS.items()}
     mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
     values = linear(reference)[cells]
-    share = np.asarray((1 / library_size(values)) @ values).ravel() / len(cells)
+    share = np.asarray((attention(problem) / library_size(values)) @ values).ravel()
     known = spatial.var_names.difference(hidden).intersection(reference.var_names)
     visible = visible_library(spatial, hidden)
     captured = float(share[reference.var_names.get_indexer(known)].sum())

@@ -206,10 +206,10 @@ def test_scored_genes_do_not_depend_on_the_tissue(tissue: anndata.AnnData, tmp_p
 
 @pytest.mark.parametrize(
     ("n_delivered", "n_hvg", "name", "size"),
-    [(40, 50, "delivered", 40), (5, 35, "variable", 35), (5, 20, "shared", 60)],
+    [(160, 180, "delivered", 160), (5, 155, "variable", 155), (5, 100, "shared", 200)],
 )
 def test_population(n_delivered: int, n_hvg: int, name: str, size: int) -> None:
-    shared = [f"g{number}" for number in range(60)]
+    shared = [f"g{number}" for number in range(200)]
     delivered = [*shared[:n_delivered], "not measured"]
     found, members = genes.population(shared, delivered, [*shared[:n_hvg], "neither"])
     assert (found, len(members)) == (name, size)
@@ -239,9 +239,12 @@ def split(tissue: anndata.AnnData, folder: Path, choice: str) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((folder / "folds").glob("*.json"))]
 
 
-def test_scored_genes_are_of_those_imputed(tissue: anndata.AnnData, tmp_path: Path) -> None:
+def test_scored_genes_are_of_those_imputed(
+    tissue: anndata.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("\n".join([*tissue.var_names[-35:], "unknown"]))
+    monkeypatch.setattr(genes, "MIN_SCORED_GENES", 30)
     for choice, allowed, name in (
         ("hvg", tissue.var_names[:40], "delivered"),
         (str(listed), tissue.var_names[-35:], "delivered"),

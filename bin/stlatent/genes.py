@@ -24,7 +24,7 @@ MIN_BATCH = 50
 MIN_SHARED_GENES = 3
 MIN_FITTED_GENES = 10
 # Fewer held-out genes say little of the others.
-MIN_SCORED_GENES = 30
+MIN_SCORED_GENES = 150
 ROUNDING = 1e-8
 POOLED = "pooled"
 DELIVERED, VARIABLE, SHARED = "delivered", "variable", "shared"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 N_LISTED = 15
+PANEL_SHARE = 0.5
+MAX_LIBRARY_CORRELATION = 0.9
 ADDED = (
     "reliability",
     "reliability_raw",
@@ -197,10 +199,27 @@ def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> C
 
 
 def gene_table(var: pd.DataFrame, found: Calibration, counts: bool) -> pd.DataFrame:
-    """Return ``var`` with the reliability of every imputed gene."""
+    """Return ``var`` with the reliability of every imputed gene.
+
+    On a panel, genes that were not measured and seem reliable, but whose prediction follows the
+    panel's library, are not testable: what is left of their pattern without that library depends on
+    how well the platform catches them, and the panel's own genes, chosen for being caught, do not
+    say it.
+    """
     predicted = found.reliability.predict(var, counts)
+    if is_panel(var):
+        follows = var["library_correlation"] > MAX_LIBRARY_CORRELATION
+        doubtful = ~var["measured"] & follows & (predicted["reliability"] >= reliability.MEDIUM)
+        for name in ("reliability", "predicted_pcc"):
+            predicted[name] = predicted[name].mask(doubtful)
+        predicted.loc[doubtful, "reliability_label"] = reliability.UNTESTABLE
     kept = var.drop(columns=[name for name in ADDED if name in var])
     return kept.join(predicted[list(ADDED)])
+
+
+def is_panel(var: pd.DataFrame) -> bool:
+    """Whether most imputed genes were not measured: those that were have been chosen."""
+    return float(var["measured"].mean()) < PANEL_SHARE
 
 
 def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,9 @@ no part (`leave_fold_out`).
 
 Where genes are chosen, as on a panel of markers, those of interest are another population: rarer,
 above all. So a gene's quantiles are those of the calibration genes that are expected as abundant in
-the tissue as it is (localised conformal prediction; Guan, Biometrika 2023), and a gene beyond all of
-them has no interval.
+the tissue as it is (localised conformal prediction; Guan, Biometrika 2023). Where few are, quantiles
+are those of higher levels, by conformal prediction's (n + 1) / n, and a gene beyond all of them has
+no interval.
 
 All values are on the normalised scale: log(1 + counts per 10,000 of the expected library) or
 intensities as they are. A monotone map takes intervals to the count scale.
@@ -41,6 +42,8 @@ COUNT, NORMALISED = "count", "normalised"
 
 MIN_GENES = 10
 GENES_PER_WINDOW = 20
+# Genes whose expected means differ by less than this factor support each other.
+NEAR = float(np.e)
 CROSS_FITS = 5
 MAX_SPOTS = 5000
 _PREDICTION_BINS = 8
@@ -132,8 +135,8 @@ class Model:
     abundance
         Expected means of the calibration genes, sorted.
     quantiles
-        Windows x levels: of |measured - centre| / sqrt(variance), over `GENES_PER_WINDOW` genes that
-        are neighbours in ``abundance``.
+        Genes of ``abundance`` x levels: of |measured - centre| / sqrt(variance), over the
+        `GENES_PER_WINDOW` genes around each.
     flat_quantiles
         The same for the plain interval: |measured - level| / spread, one interval a gene.
     n_genes
@@ -185,9 +188,9 @@ class Model:
         return (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
 
     def _quantile(self, quantiles: Array, expected: Array, level: int) -> Array:
-        window = _window(self.abundance, expected, len(quantiles))
+        nearest = np.clip(np.searchsorted(self.abundance, expected), 0, len(quantiles) - 1)
         known = (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
-        return np.where(known, quantiles[window, self._column(level)], np.nan)
+        return np.where(known, quantiles[nearest, self._column(level)], np.nan)
 
     def _column(self, level: int) -> int:
         if level not in self.levels:
@@ -262,12 +265,13 @@ def fit(genes: Genes) -> Model:
         )
     centre, variance = _fit_parts(genes)
     order = np.argsort(abundance, kind="stable")
+    abundance = abundance[order]
     return Model(
         centre,
         variance,
-        abundance[order],
-        _window_quantiles(scores[:, order]),
-        _window_quantiles(flat_scores[:, order]),
+        abundance,
+        _local_quantiles(scores[:, order], abundance),
+        _local_quantiles(flat_scores[:, order], abundance),
         genes.n,
     )
 
@@ -403,19 +407,22 @@ def _at_least_one(library: Array) -> Array:
     return np.maximum(np.asarray(library, dtype=float), 1.0)
 
 
-def _window(abundance: Array, expected: Array, n_windows: int) -> Array:
-    """Return the window of calibration genes around each gene, the first and last at the ends."""
-    place = np.searchsorted(abundance, expected)
-    half = (len(abundance) - n_windows + 1) // 2
-    return np.clip(place - half, 0, n_windows - 1)
+def _local_quantiles(scores: Array, abundance: Array) -> Array:
+    """Return quantiles around every gene, spots x genes in order of abundance: genes x levels.
 
-
-def _window_quantiles(scores: Array) -> Array:
-    """Return the quantiles of `LEVELS` in every window of genes, spots x genes in order."""
+    The level is raised by (n + 1) / n, n the number of genes that are `NEAR`.
+    """
     size = min(GENES_PER_WINDOW, scores.shape[1])
-    starts = range(scores.shape[1] - size + 1)
-    levels = np.array(LEVELS) / 100
-    return np.stack([np.quantile(scores[:, start : start + size], levels) for start in starts])
+    starts = np.clip(np.arange(scores.shape[1]) - size // 2, 0, scores.shape[1] - size)
+    logs = np.log(np.maximum(abundance, 1e-300))
+    near = (np.abs(logs[:, None] - logs) <= np.log(NEAR)).sum(axis=1)
+    levels = np.minimum(np.array(LEVELS) / 100 * (1 + 1 / near)[:, None], 1.0)
+    return np.stack(
+        [
+            np.quantile(scores[:, start : start + size], own)
+            for start, own in zip(starts, levels, strict=True)
+        ]
+    )
 
 
 def _variance(centre: Array, spread: Array, coefficients: Array) -> Array:
