@@ -6,7 +6,8 @@
 DIR has a folder a pair with ``scrna.h5ad`` and ``spatial.h5ad``. QC, genes and VAE are those of the
 pipeline; VAEs are kept in the cache, and rows in ``CACHE/alignment.csv``, and are not made again.
 Labels of tissue and reference are matched by ``label_matches.csv``. All methods start from the same
-pretrained encoder.
+pretrained encoder, but the paper's, whose losses differ from the start; it is judged by the
+composition that the others' encoder finds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sklearn.neighbors import NearestNeighbors
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, genes, qc, readers, slots
+from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import METHODS, AlignmentSettings, Positions, Trainer
 from stlatent.evaluation import latent
@@ -141,18 +143,22 @@ def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
     )
 
 
-def pretrained(pair: Pair) -> tuple[Trainer, Positions]:
+def pretrained(pair: Pair, method: Any = "adversarial") -> tuple[Trainer, Positions]:
     """Return a trainer whose encoder was trained alone, and where it puts the tissue."""
     inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
-    trainer = Trainer(inputs, AlignmentSettings(seed=SEED))
+    trainer = Trainer(inputs, AlignmentSettings(alignment=method, seed=SEED))
     trainer.pretrain(trainer.settings.pretrain_epochs, "pretrain")
     return trainer, trainer.positions()[0]
 
 
 def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[str, Any]:
     """Align by one method and return its row."""
-    trainer = copy.deepcopy(start)
-    trainer.settings = dataclasses.replace(start.settings, alignment=method)
+    weights = composition_weights(start.inputs.latent, before.latent, SEED)
+    if method == "paper":
+        trainer, before = pretrained(pair, method)
+    else:
+        trainer = copy.deepcopy(start)
+        trainer.settings = dataclasses.replace(start.settings, alignment=method)
     began = time.process_time()
     if method != "none":
         trainer.warm_up_discriminator(trainer.settings.discriminator_epochs)
@@ -163,15 +169,13 @@ def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[st
     tissue = {slots.X_UNALIGNED: before.latent, slots.X_ALIGNED: after.latent}
     matched = classes(pair.reference_labels, pair.name, "reference")
     known = pair.reference_labels if matched is None else matched
-    accuracies = [trainer.history.series["discriminator_accuracy"], trainer.history.phase]
-    warm_up = [a for a, phase in zip(*accuracies, strict=True) if phase == "discriminator"]
     return {
         "pair": pair.name,
         "method": method,
         "spots": pair.spatial.n_obs,
         "panel": len(pair.panel),
-        "warm_up": warm_up[-1] if warm_up else None,
-        **alignment(space, known, tissue, pair.tissue_labels, SEED),
+        "warm_up": trainer.warm_up_accuracy,
+        **alignment(space, known, tissue, pair.tissue_labels, SEED, weights),
         "knn_before": knn_accuracy(pair, matched, space, before.latent),
         "knn_after": knn_accuracy(pair, matched, space, after.latent),
         "validation_before": before.validation,

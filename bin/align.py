@@ -104,10 +104,10 @@ def main(
         result.obsm[slots.X_ALIGNED] = aligned.after.latent
         result.obsm[slots.X_UNALIGNED] = aligned.before.latent
         result.obsm[slots.X_SPATIAL] = aligned.spatial
-        result.obsm[slots.X_JOINT] = aligned.joint
+        result.obsm[slots.X_JOINT] = aligned.joint(inputs.graph)
         states = {slots.X_UNALIGNED: aligned.before, slots.X_ALIGNED: aligned.after}
-        # Imputation takes the state that transfers panel genes hidden from the encoder best.
-        space = max(states, key=lambda slot: states[slot].validation)
+        # Imputation takes the same state as the joint latent space.
+        space = slots.X_ALIGNED if aligned.chosen == "after" else slots.X_UNALIGNED
         slots.note(
             result,
             arm=arm,

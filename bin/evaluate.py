@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
+from stlatent.evaluation.domains import tissue_spaces
 from stlatent.evaluation.report_card import evaluate, labels_of
 from stlatent.imputation.problem import read_fold
 
@@ -43,13 +44,15 @@ def main(
         reference = slots.read(vae / "reference.h5ad", slots.LATENT_REFERENCE)
         with failures.reading(vae / "vae.json"):
             hvg = json.loads((vae / "vae.json").read_text())["genes"]
+        labels = labels_of(spatial)
+        spaces = None if labels is None else tissue_spaces(aligned, spatial, fold.panel, seed)
         result = {
             "sample": fold.sample,
             "arm": str(slots.facts(aligned).get("arm", "default")),
-            **evaluate(aligned, reference, labels_of(spatial), hvg, seed),
+            **evaluate(aligned, reference, labels, hvg, seed, spaces),
             "n_shared_genes": len(fold.panel),
         }
-        output.write_text(json.dumps(result, indent=1) + "\n")
+        output.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

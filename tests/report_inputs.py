@@ -256,7 +256,19 @@ def evaluation(name: str, troubled: bool, rng: np.random.Generator) -> Json:
     }  # fmt: skip
     return {"sample": name, "arm": "default", "knn_reference": reference,
             "knn_cross_modal": cross if name in LABELLED else None, "alignment": alignment,
+            "domains": domains() if name in LABELLED else None,
             "n_shared_genes": 34 if troubled else 500}  # fmt: skip
+
+
+def domains() -> Json:
+    """Return scores of the tissue's spaces by its labels."""
+    levels = {"X_joint": 0.5, "X_spatial": 0.48, "X_unaligned": 0.3, "X_aligned": 0.27, "pca": 0.33,
+              "pca_smoothed": 0.45}  # fmt: skip
+    spaces = {
+        name: {"macro_f1": level + 0.3, "ari": level, "nmi": level + 0.1}
+        for name, level in levels.items()
+    }
+    return {"n_labels": 6, "n_locations": 400, "spaces": spaces}
 
 
 def calibration(name: str, troubled: bool) -> Json:

@@ -131,8 +131,11 @@ def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case)
     assert set(fold.obsm) == {"spatial"}
     assert set(slots.layers(complete)) == {"transfer", "decoder", "normalised"}
     assert set(complete.obsm) == {"spatial", "X_aligned", "X_unaligned", "X_spatial", "X_joint"}
-    joint = np.hstack([complete.obsm["X_aligned"], complete.obsm["X_spatial"]])
-    np.testing.assert_array_equal(complete.obsm["X_joint"], joint)
+    sizes = [complete.obsm[slot].shape[1] for slot in ("X_aligned", "X_spatial", "X_joint")]
+    assert sizes[2] == sizes[0] + sizes[1]
+    # Its halves weigh the same in a distance, however large they are.
+    for half in np.split(complete.obsm["X_joint"], [sizes[0]], axis=1):
+        assert half.var(axis=0).sum() == pytest.approx(1, rel=1e-3)
     assert slots.facts(fold)["seed"] == slots.facts(complete)["seed"] == 0
     judged = {"reference_coverage", "reference_covered", "reference_distance"}
     assert judged <= set(complete.obs) and judged.isdisjoint(fold.obs)

@@ -14,12 +14,15 @@ from stlatent.alignment import losses, matching
 from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare
+from stlatent.alignment.joint import joint_space, scaled
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
 from stlatent.alignment.trainer import (
     LARGEST_GRADIENT,
     METHODS,
+    Alignment,
     AlignmentSettings,
     History,
+    Positions,
     Trainer,
     align,
 )
@@ -157,7 +160,7 @@ def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: Alignment
     assert all(0 <= value <= 1 for value in accuracy[25:])
     assert 0 <= result.warm_up_accuracy <= 1
     assert result.after.latent.shape == (inputs.tissue.shape[0], 6)
-    assert result.joint.shape[1] == 6 + result.spatial.shape[1]
+    assert result.joint(inputs.graph).shape[1] == 6 + result.spatial.shape[1]
     assert not np.array_equal(result.after.latent, result.before.latent)
     assert -1 <= result.after.validation <= 1
 
@@ -351,6 +354,39 @@ def test_same_seed_gives_identical_latents_and_another_does_not(inputs: Alignmen
     np.testing.assert_array_equal(first.spatial, second.spatial)
     other = align(inputs, dataclasses.replace(short, seed=4))
     assert not np.array_equal(first.after.latent, other.after.latent)
+
+
+def test_halves_of_the_joint_space_weigh_the_same_and_the_first_is_smoothed() -> None:
+    rng = np.random.default_rng(0)
+    edges = graph.adjacency(graph.neighbours(np.arange(50.0)[:, None] * [1, 0], 2))
+    latent_space, spatial = 100 * rng.normal(size=(50, 3)) + 7, 0.01 * rng.normal(size=(50, 5))
+    joint = joint_space(latent_space, spatial, edges)
+    halves = joint[:, :3], joint[:, 3:]
+    for half in halves:
+        np.testing.assert_allclose(half.mean(0), 0, atol=1e-5)
+        assert half.var(0).sum() == pytest.approx(1, rel=1e-4)
+    np.testing.assert_allclose(halves[1], scaled(spatial), atol=1e-6)
+    near = (halves[0][:, None] - halves[0][None])[np.arange(49), np.arange(1, 50)]
+    before = scaled(latent_space)
+    assert np.square(near).sum(1).mean() < 0.8 * np.square(np.diff(before, axis=0)).sum(1).mean()
+
+
+def test_joint_space_of_locations_without_neighbours_and_of_constant_halves() -> None:
+    alone = graph.adjacency(np.arange(4)[:, None])
+    latent_space = np.array([[0.0], [1], [2], [3]])
+    joint = joint_space(latent_space, np.ones((4, 2)), alone)
+    np.testing.assert_allclose(joint[:, 0], scaled(latent_space)[:, 0], rtol=1e-6)
+    np.testing.assert_array_equal(joint[:, 1:], 0)
+
+
+def test_the_joint_space_takes_the_state_that_predicts_hidden_genes_better() -> None:
+    near, far = np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])
+    edges = graph.adjacency(np.arange(2)[:, None])
+    worse, better = Positions(near, 1.0, 0.1), Positions(far, 1.0, 0.3)
+    for before, after, chosen in ((worse, better, "after"), (better, worse, "before")):
+        found = Alignment(before, after, near, History(), None)
+        assert found.chosen == chosen
+        np.testing.assert_allclose(found.joint(edges)[:, 0], [1, -1])
 
 
 def test_batches_with_halos_encode_like_the_whole_graph(inputs: AlignmentInputs) -> None:

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import evaluate
 from stlatent import slots
 from stlatent.evaluation import latent
+from stlatent.evaluation.domains import SPACES, domain_scores, judge_domains, tissue_spaces
 
 
 def clusters(
@@ -224,8 +225,47 @@ def test_command_line(tmp_path, reference_labels, tissue_labels):
         assert result["knn_reference"] is None
         assert alignment["clisi_after"] is None
     if tissue_labels:
+        domains = result["domains"]
+        assert (domains["n_labels"], domains["n_locations"]) == (3, 120)
+        assert list(domains["spaces"]) == list(SPACES)
+        assert domains["spaces"]["X_joint"]["ari"] > 0.95
+        assert domains["spaces"]["X_joint"]["macro_f1"] > 0.95
+        # The measured values are noise.
+        assert domains["spaces"]["pca"]["ari"] < 0.1
         assert result["knn_cross_modal"]["n_shared_labels"] == 3
         assert result["knn_cross_modal"]["k"]["5"]["accuracy"] > 0.95
         assert set(result["knn_cross_modal"]["k_before"]) == {"5", "15", "30"}
     else:
+        assert result["domains"] is None
         assert result["knn_cross_modal"] is None
+
+
+def test_domain_scores_see_clusters_leave_out_missing_labels_and_are_chance_for_noise():
+    space, labels = clusters(200)
+    found = domain_scores(space, labels, 0)
+    assert min(found.values()) > 0.95
+    unknown = labels.astype(object)
+    unknown[:50] = ""
+    assert domain_scores(space, unknown.astype(str), 0)["ari"] > 0.95
+    noise = np.random.default_rng(1).normal(size=space.shape)
+    assert domain_scores(noise, labels, 0)["ari"] < 0.05
+    assert domain_scores(space, np.full(200, "one"), 0) is None
+    assert judge_domains({"a": space}, None, 0) is None
+
+
+def test_smoothed_expression_shows_domains_that_noise_hides_in_single_locations():
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 1, (300, 2))
+    labels = np.where(xy[:, 0] < 0.5, "left", "right")
+    shift = np.where(labels == "left", 0.0, 0.8)[:, None]
+    tissue = anndata.AnnData(
+        (rng.normal(size=(300, 12)) + shift).astype(np.float32),
+        pd.DataFrame({"half": labels}, index=[f"s{i}" for i in range(300)]),
+        pd.DataFrame(index=[f"G{i}" for i in range(12)]),
+        obsm={slots.SPATIAL: xy},
+    )
+    slots.note(tissue, kind="spatial", source="s", counts=False)
+    spaces = tissue_spaces(tissue, tissue, tissue.var_names.tolist(), 0)
+    assert list(spaces) == ["pca", "pca_smoothed"]
+    scores = {name: domain_scores(space, labels, 0) for name, space in spaces.items()}
+    assert scores["pca_smoothed"]["ari"] > scores["pca"]["ari"] + 0.05

@@ -14,7 +14,17 @@ import pandas as pd
 import pytest
 
 from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
-from stlatent.report import accuracy, candidates, health, maps, quality, seeds, trust, write_report
+from stlatent.report import (
+    accuracy,
+    alignment,
+    candidates,
+    health,
+    maps,
+    quality,
+    seeds,
+    trust,
+    write_report,
+)
 from stlatent.report.accuracy_summary import compared_methods
 from stlatent.report.headline import headline
 from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
@@ -140,6 +150,15 @@ def test_healthy_and_troubled_samples_are_told_apart(run: Run) -> None:
         "intervals": "failed",
     }  # fmt: skip
     assert found["above_null"] in ("warned", "failed")
+
+
+def test_every_space_of_a_labelled_tissue_has_a_row_under_a_plain_name(run: Run) -> None:
+    (shown,) = (f for f in alignment.sections(run) if f.id == "alignment_domains")
+    rows = {name: row for name, row in shown.data.items() if name.startswith("embryo_1: ")}
+    assert len(rows) == 6
+    assert rows["embryo_1: joint latent space"]["ari"] == 0.5
+    assert rows["embryo_1: measured genes"]["n_labels"] == 6
+    assert set(shown.options["headers"]) == {"n_labels", "ari", "nmi", "macro_f1"}
 
 
 def test_checks_without_data_do_not_run() -> None:
@@ -404,6 +423,7 @@ def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
     folder, rng = tmp_path / "in", np.random.default_rng(0)
     write_run(folder, samples=1, failed=False, n_spots=100)
     bare = {**evaluation("embryo_1", False, rng), "knn_reference": None, "knn_cross_modal": None}
+    bare |= {"domains": None}
     (folder / "embryo_1.default.evaluation.json").write_text(json.dumps(bare))
     history = alignment_history("embryo_1", "all", False, rng)
     history["phase"] = ["pretrain"] * 60 + ["continued"] * 80
@@ -415,6 +435,7 @@ def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
     write_report(run, tmp_path / "out")
     assert not (tmp_path / "out" / "training_discriminator_mqc.json").exists()
     assert not (tmp_path / "out" / "alignment_knn_mqc.json").exists()
+    assert not (tmp_path / "out" / "alignment_domains_mqc.json").exists()
     assert health.discriminator(run, "embryo_1").status == "not_run"
     assert health.latent_space(run, "embryo_1").status == "not_run"
 

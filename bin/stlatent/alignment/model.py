@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
 
     @property
     def joint_mean(self) -> torch.Tensor:
-        """The joint latent space: the concatenation of both."""
+        """Both side by side, as the decoder reads them."""
         return torch.cat([self.aligned_mean, self.spatial_mean], dim=1)
 
     def head(self, n: int) -> Encoded:
@@ -91,7 +91,7 @@ class SpatialVGAE(nn.Module):
         return Encoded(aligned[0], _bounded(aligned[1]), spatial[0], _bounded(spatial[1]))
 
     def reconstruct(self, joint: torch.Tensor) -> torch.Tensor:
-        """Return the standardised panel decoded from the joint latent space."""
+        """Return the standardised panel decoded from both latent spaces side by side."""
         return self.decoder(joint)
 
 

@@ -17,6 +17,7 @@ from stlatent.alignment import losses, matching
 from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy, folds
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import AlignmentInputs
+from stlatent.alignment.joint import joint_space
 from stlatent.alignment.model import Encoded, LatentAttention, SpatialVGAE
 
 Method = Literal["adversarial", "paper", "sinkhorn", "mmd", "none"]
@@ -165,9 +166,14 @@ class Alignment:
     warm_up_accuracy: float | None
 
     @property
-    def joint(self) -> np.ndarray:
-        """The joint latent space: aligned and spatial side by side."""
-        return np.concatenate([self.after.latent, self.spatial], axis=1)
+    def chosen(self) -> Literal["before", "after"]:
+        """The state that predicts panel genes hidden from the encoder better."""
+        return "after" if self.after.validation > self.before.validation else "before"
+
+    def joint(self, adjacency: sp.csr_matrix) -> np.ndarray:
+        """Return the joint latent space of the chosen state (`joint_space`)."""
+        state = self.after if self.chosen == "after" else self.before
+        return joint_space(state.latent, self.spatial, adjacency)
 
 
 def _sparse_tensor(matrix: sp.csr_matrix, device: str) -> torch.Tensor:

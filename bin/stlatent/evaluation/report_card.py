@@ -9,6 +9,7 @@ import numpy as np
 from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.evaluation import latent
+from stlatent.evaluation.domains import judge_domains
 from stlatent.imputation.problem import reference_expression
 from stlatent.sampling import subset
 
@@ -27,9 +28,14 @@ def labels_of(adata: AnnData) -> Array | None:
 
 
 def evaluate(
-    aligned: AnnData, reference: AnnData, tissue_labels: Array | None, hvg: list[str], seed: int = 0
+    aligned: AnnData,
+    reference: AnnData,
+    tissue_labels: Array | None,
+    hvg: list[str],
+    seed: int = 0,
+    spaces: dict[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """Return ``knn_reference``, ``knn_cross_modal`` and ``alignment`` of ``evaluation.json``.
+    """Return ``knn_reference``, ``knn_cross_modal``, ``alignment`` and ``domains``.
 
     Parameters
     ----------
@@ -43,6 +49,8 @@ def evaluate(
         Genes of the PCA that ``X_vae`` is compared with.
     seed
         Of subsets and cross-validation: at most `latent.MAX_OBSERVATIONS` a side are used.
+    spaces
+        Of the tissue, judged by its labels (`domains.tissue_spaces`).
     """
     cells = subset(reference.n_obs, latent.MAX_OBSERVATIONS, seed)
     spots = subset(aligned.n_obs, latent.MAX_OBSERVATIONS, seed)
@@ -63,6 +71,7 @@ def evaluate(
         "knn_reference": knn_reference,
         "knn_cross_modal": _knn_cross_modal(space, labels, tissue, known),
         "alignment": alignment(space, labels, tissue, known, seed),
+        "domains": judge_domains({k: v[spots] for k, v in (spaces or {}).items()}, known, seed),
     }
 
 
@@ -95,7 +104,12 @@ def _reference_components(
 
 
 def alignment(
-    space: Array, labels: Array | None, tissue: dict[str, Array], known: Array | None, seed: int
+    space: Array,
+    labels: Array | None,
+    tissue: dict[str, Array],
+    known: Array | None,
+    seed: int,
+    weights: Array | None = None,
 ) -> dict[str, float | None]:
     """AUROC, cLISI and purity, before and after.
 
@@ -119,8 +133,11 @@ def alignment(
         Latent positions of the tissue by slot: `slots.X_UNALIGNED` and `slots.X_ALIGNED`.
     seed
         Of clusters, subsets and cross-validation.
+    weights
+        Of the reference's cells, in place of those that the state before the alignment gives.
     """
-    weights = composition_weights(space, tissue[slots.X_UNALIGNED], seed)
+    if weights is None:
+        weights = composition_weights(space, tissue[slots.X_UNALIGNED], seed)
     result: dict[str, float | None] = {"reference_used": effective_share(weights)}
     enough = min(len(space), len(tissue[slots.X_UNALIGNED])) >= latent.N_FOLDS
     for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):

@@ -9,6 +9,22 @@ from stlatent.report.health import KNN
 from stlatent.report.inputs import Json, Run
 
 SPACES = {"X_vae": "VAE", "pca": "PCA"}
+TISSUE_SPACES = {
+    "X_joint": "joint latent space",
+    "X_spatial": "surroundings alone",
+    "X_unaligned": "before matching",
+    "X_aligned": "after matching",
+    "pca": "measured genes",
+    "pca_smoothed": "measured genes, neighbours averaged in",
+}
+DOMAIN_MEASURES = {
+    "ari": ("Clusters, ARI", "Adjusted Rand index of clusters and labels: 0 is chance, 1 the same"),
+    "nmi": ("Clusters, NMI", "Normalised mutual information of clusters and labels"),
+    "macro_f1": (
+        "Neighbours, macro-F1",
+        "Labels read off the nearest locations; every label counts the same",
+    ),
+}
 LOW_IS_GOOD = {"scale": "Oranges", "min": 0.5}
 NEIGHBOURS = ("5", "15", "30")
 
@@ -51,7 +67,7 @@ MIXING: Headers = {
 def sections(run: Run) -> list[Fragment]:
     """Return the chapter, or nothing when no sample was evaluated."""
     found = {sample: e for sample in run.samples if (e := run.evaluation(sample)) is not None}
-    return [*mixing(found), *knn(found), *cross_modal(found)]
+    return [*mixing(found), *tissue_domains(found), *knn(found), *cross_modal(found)]
 
 
 def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
@@ -67,6 +83,37 @@ def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
         "it holds much that the tissue does not. Empty cells: the reference has no cell labels."
     )
     return table(ALIGNMENT, "alignment_mixing", "Tissue against reference", text, rows, MIXING)
+
+
+def tissue_domains(evaluations: dict[str, Json]) -> list[Fragment]:
+    """Return how well each latent space of the tissue represents its labels, beside PCA."""
+    headers: Headers = {
+        "n_labels": number("Labels", "Different labels, and so clusters", 0),
+        **{name: score(title, meaning) for name, (title, meaning) in DOMAIN_MEASURES.items()},
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for sample, evaluation in evaluations.items():
+        found = evaluation.get("domains") or {}
+        for space, scores in found.get("spaces", {}).items():
+            row = {**scores, "n_labels": found.get("n_labels")}
+            rows[f"{sample}: {TISSUE_SPACES.get(space, space)}"] = row
+    text = (
+        "Where the tissue has labels (spatial_label_key): does a space hold them? "
+        "<em>Clusters</em>: k-means into as many clusters as there are labels, without knowing them. "
+        "<em>Neighbours</em>: labels hidden in turn and read off the 15 nearest locations. Cluster the space "
+        "that is best here. <em>Measured genes</em> are PCA of the panel and need neither reference nor "
+        "alignment: where they win, the latent spaces add nothing for this purpose. Regions favour smooth "
+        "spaces, cell types do not. Samples without labels have no rows."
+    )
+    return table(
+        ALIGNMENT,
+        "alignment_domains",
+        "Regions and types of the tissue",
+        text,
+        rows,
+        headers,
+        "Sample and space",
+    )
 
 
 def knn(evaluations: dict[str, Json]) -> list[Fragment]:

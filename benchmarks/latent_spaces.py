@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""One table of the spaces of a tissue: how well each holds its labelled regions.
+
+    benchmarks/latent_spaces.py --data DIR --cache DIR [--pairs a,b] [--seeds 3]
+
+DIR and CACHE are those of alignment.py, and so are QC, genes, VAE and at most 2000 locations. Every
+pair is aligned with several seeds; fits are kept in the cache and not made again. Spaces are judged
+as EVALUATE judges them, followed by other ways to build the joint one. A cell is ARI of k-means /
+macro-F1 of 15 nearest neighbours, the mean over seeds; the last column is the mean over pairs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import scipy.sparse as sp
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "bin"), str(Path(__file__).parent)]
+
+from alignment import N_NEIGHBORS, Pair, labels_of, read_pair
+
+from stlatent import devices, graph, slots
+from stlatent.alignment.inputs import panel_expression, prepare
+from stlatent.alignment.joint import joint_space, scaled
+from stlatent.alignment.trainer import AlignmentSettings, align
+from stlatent.evaluation import latent
+from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
+
+Array = np.ndarray
+Spaces = dict[str, Array]
+PAIRS = "osmfish_ssp,pdac_a,mob"
+LABELS = ("region",)
+
+
+def fit(pair: Pair, seed: int, cache: Path) -> Spaces:
+    """Return the latent spaces of one alignment, made at first use, and ``chosen``, one of them."""
+    path = cache / f"{pair.name}.{seed}.spaces.npz"
+    if not path.exists():
+        inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
+        found = align(inputs, AlignmentSettings(seed=seed, judge_warm_up=False))
+        np.savez(
+            path,
+            **{slots.X_UNALIGNED: found.before.latent, slots.X_ALIGNED: found.after.latent},
+            **{slots.X_SPATIAL: found.spatial},
+            chosen=(found.before if found.chosen == "before" else found.after).latent,
+        )
+    with np.load(path) as file:
+        return dict(file)
+
+
+def smoothed(values: Array, adjacency: sp.csr_matrix, rounds: int = 1) -> Array:
+    """Return ``values`` with the mean of a location's neighbours mixed in, a number of times."""
+    degree = np.maximum(np.asarray(adjacency.sum(axis=1)), 1)
+    for _ in range(rounds):
+        values = 0.5 * (values + (adjacency @ values) / degree)
+    return values
+
+
+def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
+    """Return other joint spaces than the pipeline's, and PCA of what is smoothed more."""
+    before, after = found[slots.X_UNALIGNED], found[slots.X_ALIGNED]
+    spatial = found[slots.X_SPATIAL]
+    values = panel_expression(pair.spatial, pair.panel, [])
+    return {
+        "[after, spatial] as they are": np.hstack([after, spatial]),
+        "[after, spatial] scaled": np.hstack([scaled(after), scaled(spatial)]),
+        "[before, spatial] scaled": np.hstack([scaled(before), scaled(spatial)]),
+        "[after smoothed, spatial] scaled": joint_space(after, spatial, adjacency),
+        "[before smoothed, spatial] scaled": joint_space(before, spatial, adjacency),
+        "all of [before, spatial] scaled, smoothed": smoothed(
+            np.hstack([scaled(before), scaled(spatial)]), adjacency
+        ),
+        "before, smoothed": smoothed(before, adjacency),
+        "before, smoothed twice": smoothed(before, adjacency, 2),
+        "pca, smoothed twice": latent.principal_components(
+            smoothed(values, adjacency, 2), N_COMPONENTS, 0
+        ),
+        "pca, smoothed three times": latent.principal_components(
+            smoothed(values, adjacency, 3), N_COMPONENTS, 0
+        ),
+    }
+
+
+def scores_of(pair: Pair, seed: int, cache: Path) -> dict[str, tuple[float, float]]:
+    """Return ARI and macro-F1 of every space under one seed."""
+    found = fit(pair, seed, cache)
+    coordinates = np.asarray(pair.spatial.obsm[slots.SPATIAL], dtype=np.float64)
+    adjacency = graph.adjacency(graph.neighbours(coordinates, N_NEIGHBORS))
+    aligned = pair.spatial.copy()
+    for slot in (slots.X_UNALIGNED, slots.X_ALIGNED, slots.X_SPATIAL):
+        aligned.obsm[slot] = found[slot]
+    aligned.obsm[slots.X_JOINT] = joint_space(found["chosen"], found[slots.X_SPATIAL], adjacency)
+    spaces = tissue_spaces(aligned, pair.spatial, pair.panel, seed)
+    labels = labels_of(pair.spatial, LABELS)
+    if labels is None:
+        msg = f"{pair.name}: the tissue has no column {LABELS[0]}"
+        raise click.ClickException(msg)
+    judged = {}
+    for name, space in (spaces | alternatives(found, pair, adjacency)).items():
+        scores = domain_scores(space, labels, seed)
+        assert scores is not None
+        judged[name] = (scores["ari"], scores["macro_f1"])
+    return judged
+
+
+def cell(scores: Array) -> str:
+    """Return ``ARI / macro-F1``, the means of seeds x 2."""
+    ari, macro_f1 = scores.mean(axis=0)
+    return f"{ari:.3f} / {macro_f1:.3f}"
+
+
+def table(found: dict[str, list[dict[str, tuple[float, float]]]]) -> str:
+    """Return the table in Markdown from the scores of every pair's seeds."""
+    lines = [f"| space | {' | '.join(found)} | mean |", "|---" * (len(found) + 2) + "|"]
+    for space in next(iter(found.values()))[0]:
+        by_pair = [np.array([scores[space] for scores in seeds]) for seeds in found.values()]
+        mean = np.mean([scores.mean(axis=0) for scores in by_pair], axis=0, keepdims=True)
+        lines.append("| " + " | ".join([space, *map(cell, by_pair), cell(mean)]) + " |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--cache", required=True, type=click.Path(path_type=Path))
+@click.option("--pairs", default=PAIRS, show_default=True, help="Of the folders.")
+@click.option("--seeds", default=3, show_default=True, help="Of the alignment.")
+@click.option("--max-spots", default=2000, show_default=True)
+def main(data: Path, cache: Path, pairs: str, seeds: int, max_spots: int) -> None:
+    devices.make_deterministic(0, 1)
+    cache.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name in pairs.split(","):
+        pair = read_pair(data, name, cache, max_spots)
+        found[name] = [scores_of(pair, seed, cache) for seed in range(seeds)]
+    click.echo(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""How well latent spaces of a tissue represent its labels, beside PCA of what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from stlatent import graph, slots
+from stlatent.alignment.inputs import panel_expression
+from stlatent.evaluation import latent
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = np.ndarray
+
+PCA, SMOOTHED_PCA = "pca", "pca_smoothed"
+SPACES = (
+    slots.X_JOINT,
+    slots.X_SPATIAL,
+    slots.X_UNALIGNED,
+    slots.X_ALIGNED,
+    PCA,
+    SMOOTHED_PCA,
+)
+N_NEIGHBORS = 8
+N_COMPONENTS = 16
+N_SEEDS = 5
+KNN = 15
+
+
+def tissue_spaces(
+    aligned: AnnData, spatial: AnnData, panel: list[str], seed: int
+) -> dict[str, Array]:
+    """Return every space of the tissue by its name in `SPACES`, locations x dimensions.
+
+    The last two need neither reference nor alignment: PCA of the panel's standardised expression,
+    and of the mean of a location's expression and that of its `N_NEIGHBORS` spatial neighbours.
+
+    Parameters
+    ----------
+    aligned
+        Output of ALIGN.
+    spatial
+        The same locations with their expression, after QC.
+    panel
+        Genes that the alignment saw.
+    seed
+        Of the randomised PCA.
+    """
+    spaces = {slot: np.asarray(aligned.obsm[slot]) for slot in SPACES if slot in aligned.obsm}
+    values = panel_expression(spatial, panel, [])
+    sections = slots.label_column(spatial, "section_key")
+    nearest = graph.neighbours(
+        np.asarray(spatial.obsm[slots.SPATIAL], dtype=np.float64),
+        N_NEIGHBORS,
+        None if sections is None else np.asarray(sections),
+    )
+    smoothed = 0.5 * (values + graph.neighbour_mean(values, nearest))
+    for name, matrix in ((PCA, values), (SMOOTHED_PCA, smoothed)):
+        spaces[name] = latent.principal_components(matrix, N_COMPONENTS, seed)
+    return spaces
+
+
+def domain_scores(space: Array, labels: Array, seed: int) -> dict[str, float] | None:
+    """Return how well one space represents labels: by its neighbours and by its clusters.
+
+    Parameters
+    ----------
+    space
+        Locations x dimensions.
+    labels
+        Of the locations, empty where there is none.
+    seed
+        Of the folds; clusterings take this one and the next.
+
+    Returns
+    -------
+    ``macro_f1`` of a cross-validated nearest-neighbour classifier (`KNN` neighbours; labels of
+    at least `latent.MIN_CLASS` locations), and ``ari`` and ``nmi`` of k-means into as many
+    clusters as there are labels, means over `N_SEEDS` clusterings of all labelled locations. None
+    with fewer than two labels.
+    """
+    found = latent.knn_cross_validated(space, labels, seed, (KNN,))
+    if found is None:
+        return None
+    space, labels = space[labels != ""], labels[labels != ""]
+    n_labels = len(np.unique(labels))
+    clusterings = [
+        KMeans(n_labels, n_init=3, random_state=seed + i).fit_predict(space) for i in range(N_SEEDS)
+    ]
+    return {
+        "macro_f1": found[str(KNN)]["macro_f1"],
+        "ari": float(np.mean([adjusted_rand_score(labels, c) for c in clusterings])),
+        "nmi": float(np.mean([normalized_mutual_info_score(labels, c) for c in clusterings])),
+    }
+
+
+def judge_domains(
+    spaces: dict[str, Array], labels: Array | None, seed: int
+) -> dict[str, Any] | None:
+    """Return ``n_labels``, ``n_locations`` and the scores of every space, or None without labels."""
+    if labels is None or not spaces:
+        return None
+    scores = {name: domain_scores(space, labels, seed) for name, space in spaces.items()}
+    if any(found is None for found in scores.values()):
+        return None
+    known = labels[labels != ""]
+    return {"n_labels": len(np.unique(known)), "n_locations": len(known), "spaces": scores}
