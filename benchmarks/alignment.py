@@ -126,8 +126,8 @@ def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
                 spatial,
                 shared,
                 genes.rank_genes(reference, N_HVG),
+                [],
                 n_folds=0,
-                n_evaluation_genes=0,
                 n_alignment_genes=N_PANEL,
                 seed=SEED,
             )

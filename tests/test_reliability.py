@@ -114,6 +114,24 @@ def test_a_gene_of_few_molecules_is_no_better_than_they_allow(prior: reliability
     assert (prior.predict(table.assign(**{ceiling: 0.1}), True)["reliability_raw"] < 0.3).all()
 
 
+@pytest.mark.parametrize("n_measured", [20, 80])
+def test_on_a_panel_what_follows_its_library_is_not_testable(
+    prior: reliability.Model, n_measured: int
+) -> None:
+    table = features(100, seed=17)
+    table["candidate_agreement"], table["sampling_ceiling_normalised"] = 0.9, 0.9
+    table["library_correlation"] = np.where(np.arange(100) % 2, 0.95, 0.5)
+    table["measured"] = np.arange(100) < n_measured
+    nothing = table.iloc[:0].assign(fold="")
+    found = calibration.Calibration(None, "", prior, None, None, None, nothing)
+    labelled = calibration.gene_table(table, found, counts=True)
+    untestable = labelled["reliability_label"] == "not testable"
+    follows = (table["library_correlation"] > 0.9) & ~table["measured"]
+    assert (untestable == (follows if n_measured == 20 else False)).all()
+    assert labelled.loc[untestable, ["reliability", "predicted_pcc"]].isna().all(axis=None)
+    assert labelled["reliability_raw"].notna().all()
+
+
 def test_a_gene_without_features_is_not_testable(prior: reliability.Model) -> None:
     table = features(3, seed=16)
     table.loc["g1"] = np.nan

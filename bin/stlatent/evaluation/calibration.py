@@ -243,6 +243,7 @@ def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]
     n = min(N_LISTED, len(listed) // 2)
     return {
         "n_genes": len(var),
+        "panel": is_panel(var),
         "n_unmeasured": len(unmeasured),
         "n_held_out": len(found.held_out),
         "n_without_interval": without_interval(var, found.intervals),

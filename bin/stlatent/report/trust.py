@@ -23,8 +23,6 @@ from stlatent.report.inputs import Json, Run
 LABELS = ("high", "medium", "low")
 UNTESTABLE = "not testable"
 COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}
-# Where fewer of the imputed genes were measured, those that were had been chosen for a panel.
-PANEL_SHARE = 0.5
 NOMINAL = "nominal"
 GENES_SHOWN = 8
 NOTHING = "n/a"
@@ -40,7 +38,8 @@ correlate with a measurement by more than {threshold} after removal of library s
 <li><b>medium</b> (50 to 80 %): a hint; confirm it before you build on it.</li>
 <li><b>low</b> (below 50 %): do not interpret its map.</li>
 <li><b>not testable</b>: nothing hid this measured gene, so that its prediction has seen its
-measurement. Use the measurement.</li></ul>
+measurement: use the measurement. Or, on a panel: the prediction of a gene that was not measured
+follows the panel's total counts, and what is left of its pattern without them cannot be told.</li></ul>
 <p>The columns <code>reliability</code> and <code>reliability_label</code> are in the imputed file
 (<code>adata.var</code>) and in <code>evaluation/&lt;sample&gt;/&lt;sample&gt;.reliability.csv</code>.
 A label says how far to believe a <em>pattern</em>; how far to believe a <em>value</em> is said by its
@@ -51,9 +50,7 @@ HEADERS: Headers = {
     "high": number("High", "Genes whose reliability is high", 0),
     "medium": number("Medium", "Genes whose reliability is medium", 0),
     "low": number("Low", "Genes whose reliability is low", 0),
-    "untestable": number(
-        "Not testable", "Measured genes whose prediction has seen their measurement", 0
-    ),
+    "untestable": number("Not testable", "Genes whose label would rest on nothing, see above", 0),
     "unmeasured": number("Not measured", "Imputed genes that the tissue did not measure", 0),
     "unmeasured_high": number("of them high", "Of those, genes whose reliability is high", 0),
     "auroc": score(
@@ -105,7 +102,7 @@ def population(sample: str, content: Json) -> str:
     every = tested >= drawn["n_genes"]
     chosen = "all" if every else "drawn at random, evenly by abundance, from the"
     text = f"<b>{name}</b>: {tested:,} genes, {chosen} {drawn['n_genes']:,} {source}."
-    if content["n_unmeasured"] > (1 - PANEL_SHARE) * content["n_genes"]:
+    if content.get("panel"):
         text += (
             f" But {content['n_unmeasured']:,} of {content['n_genes']:,} imputed genes were not "
             "measured: a panel is chosen, and its genes are more abundant and better to predict than "
