@@ -66,14 +66,16 @@ def main(
                 raise click.UsageError(f"{path} is of fold '{name}', of which no --fold was given")
             held_out.append(calibration.hold_out(spatial, folds[name], file))
         found = calibration.calibrate(held_out, reliability.read_prior(), counts)
-        var = calibration.gene_table(calibration.read_var(imputed), found, counts)
+        var = calibration.read_var(imputed)
+        panel = calibration.is_panel(var, spatial.n_vars)
+        var = calibration.gene_table(var, found, counts, panel)
         shutil.copyfile(imputed, output)
         calibration.write_calibration(output, var, found.intervals, level)
         published = calibration.published_table(var, found.held_out)
         published.to_csv(table, float_format="%.5g")
         population = next(iter(folds.values())).population if folds else {}
         about = {"sample": sample, "arm": arm, "population": population}
-        content = about | calibration.summary(var, found, level)
+        content = about | calibration.summary(var, found, level, panel)
         summary.write_text(json.dumps(content, indent=1) + "\n")
 
 

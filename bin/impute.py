@@ -94,7 +94,8 @@ def main(
         if complete:
             judged = coverage.assess(tissue, saved.reference, split["panel"], z, latent, seed)
             covered = coverage.summarise(judged, tissue, seed)
-            skeleton.obs = tissue.obs.assign(**judged)
+            # What was not judged is left out: readers differ in how they take missing truth values.
+            skeleton.obs = tissue.obs.assign(**judged.dropna(axis=1, how="all"))
         unseen = []
         for place in inner_folds.load(positions) if complete else []:
             visible = [gene for gene in split["panel"] if gene not in set(place.hidden)]

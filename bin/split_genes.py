@@ -44,11 +44,13 @@ def main(
         shared = genes.shared_genes(tissue, cells)
         delivered, _ = genes.delivered_genes(choice, cells.var_names.tolist(), ranking)
         population, members = genes.population(shared, delivered, ranking)
+        scored = genes.evaluation_genes(members, genes.abundance(cells), evaluation_genes, seed)
+        drawn_from = {"name": population, "n_genes": len(members), "n_drawn": len(scored)}
         folds = genes.make_folds(
             tissue,
             shared,
             ranking,
-            genes.evaluation_genes(members, genes.abundance(cells), evaluation_genes, seed),
+            scored,
             n_folds=n_folds,
             n_alignment_genes=n_alignment_genes,
             seed=seed,
@@ -60,7 +62,7 @@ def main(
                 "fold": fold.name,
                 "hidden": fold.hidden,
                 "panel": fold.panel,
-                "population": {"name": population, "n_genes": len(members)},
+                "population": drawn_from,
             }
             (output_dir / f"fold_{fold.name}.json").write_text(json.dumps(record) + "\n")
 

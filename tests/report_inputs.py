@@ -293,7 +293,7 @@ def calibration(name: str, troubled: bool) -> Json:
     counted = {"high": 300, "medium": 700, "low": 980, "not testable": 20}
     return {
         "sample": name, "arm": "default", "n_genes": 2000, "n_unmeasured": 1500, "panel": True,
-        "population": {"name": "delivered", "n_genes": 500}, "n_held_out": 60,
+        "population": {"name": "delivered", "n_genes": 500, "n_drawn": 60}, "n_held_out": 60,
         "n_without_interval": 120,
         "labels": counted, "labels_unmeasured": {"high": 200, "medium": 500, "low": 800},
         "intervals": {"n_genes": 60, "n_without": 2, "levels": levels, "genes_within": 0.9},

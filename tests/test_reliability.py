@@ -124,12 +124,21 @@ def test_on_a_panel_what_follows_its_library_is_not_testable(
     table["measured"] = np.arange(100) < n_measured
     nothing = table.iloc[:0].assign(fold="")
     found = calibration.Calibration(None, "", prior, None, None, None, nothing)
-    labelled = calibration.gene_table(table, found, counts=True)
+    panel = calibration.is_panel(table, n_measured=n_measured)
+    assert not calibration.is_panel(table, n_measured=18_000)
+    labelled = calibration.gene_table(table, found, counts=True, panel=panel)
     untestable = labelled["reliability_label"] == "not testable"
     follows = (table["library_correlation"] > 0.9) & ~table["measured"]
     assert (untestable == (follows if n_measured == 20 else False)).all()
     assert labelled.loc[untestable, ["reliability", "predicted_pcc"]].isna().all(axis=None)
     assert labelled["reliability_raw"].notna().all()
+
+
+def test_genes_without_any_expected_molecule_do_no_harm(prior: reliability.Model) -> None:
+    own = tissue(12, seed=18).assign(sampling_ceiling=0.0, sampling_ceiling_normalised=0.0)
+    predicted = reliability.cross_fitted(own, folds(12), prior, counts=True)
+    assert np.isfinite(predicted["reliability"]).all()
+    assert (predicted["predicted_pcc"] == 0).all()
 
 
 def test_a_gene_without_features_is_not_testable(prior: reliability.Model) -> None:

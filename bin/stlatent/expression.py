@@ -85,5 +85,6 @@ def like_counts(adata: AnnData) -> sp.csr_matrix:
     if slots.facts(adata)["counts"]:
         return sp.csr_matrix(adata.X)
     values = linear(adata)
-    scale = sp.diags(REFERENCE_TARGET / library_size(values))
+    total = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
+    scale = sp.diags(REFERENCE_TARGET / np.where(total > 0, total, 1.0))
     return (scale @ values).tocsr().astype(np.float32)

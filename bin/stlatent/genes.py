@@ -188,9 +188,8 @@ def population(
 
 
 def abundance(reference: AnnData) -> pd.Series[float]:
-    """Return each gene's mean over cells of its log-normalised counts, or of its intensities."""
-    counts = slots.facts(reference)["counts"]
-    values = log_normalised(reference.X) if counts else reference.X
+    """Return each gene's mean over cells of its log-normalised counts (`like_counts`)."""
+    values = log_normalised(like_counts(reference))
     return pd.Series(np.asarray(values.mean(axis=0)).ravel(), index=reference.var_names)
 
 

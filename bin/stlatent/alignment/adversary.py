@@ -80,7 +80,7 @@ class Cells:
     def part(self, chosen: np.ndarray) -> Cells:
         """Return the cells of a boolean mask, their shares among themselves."""
         shares = self.shares[chosen]
-        return Cells(self.positions[_mask(chosen, self.positions)], shares / shares.sum())
+        return Cells(self.positions[mask(chosen, self.positions)], shares / shares.sum())
 
 
 def folds(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -125,13 +125,14 @@ def cross_fitted_accuracy(
         return None
     right_locations, right_cells = 0.0, 0.0
     for fold in range(N_FOLDS):
-        adversary = train(tissue[_mask(locations != fold, tissue)], cells.part(of_cells != fold))
-        judged = adversary.logits(tissue[_mask(locations == fold, tissue)])
+        adversary = train(tissue[mask(locations != fold, tissue)], cells.part(of_cells != fold))
+        judged = adversary.logits(tissue[mask(locations == fold, tissue)])
         right_locations += float((judged <= 0).sum())
-        kept = adversary.logits(cells.positions[_mask(of_cells == fold, tissue)])
+        kept = adversary.logits(cells.positions[mask(of_cells == fold, tissue)])
         right_cells += float(cells.shares[of_cells == fold] @ (kept > 0).cpu().numpy())
     return 0.5 * (right_locations / len(tissue) + right_cells)
 
 
-def _mask(chosen: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+def mask(chosen: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """Return a boolean array on the device of ``like``."""
     return torch.as_tensor(chosen, device=like.device)

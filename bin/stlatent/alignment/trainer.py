@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from stlatent import graph
 from stlatent.alignment import losses, matching
-from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy, folds
+from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy, folds, mask
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import AlignmentInputs
 from stlatent.alignment.joint import joint_space
@@ -284,7 +284,7 @@ class Trainer:
         judged
             Mask of the locations that are kept out of its training.
         """
-        seen = positions[_mask(~judged, positions)]
+        seen = positions[mask(~judged, positions)]
         if not len(seen):
             return {}
         cells = self.cells.part(~self.judged_cells)
@@ -297,7 +297,7 @@ class Trainer:
             kept = self.cells.part(self.judged_cells).draw(self.settings.n_matched, self.rng)
             found["discriminator_accuracy"] = losses.balanced_accuracy(
                 self.adversary.logits(kept),
-                self.adversary.logits(positions[_mask(judged, positions)]),
+                self.adversary.logits(positions[mask(judged, positions)]),
             )
         return found
 
@@ -451,10 +451,6 @@ class Trainer:
 
 def _draw(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     return mean + torch.randn_like(mean) * (0.5 * logvar).exp()
-
-
-def _mask(chosen: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(chosen, device=like.device)
 
 
 def _sample(encoded: Encoded) -> torch.Tensor:

@@ -18,6 +18,7 @@ from stlatent.failures import DataError, reading
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.imputation.problem import Fold, require_genes
+from stlatent.qc import PANEL_GENES
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> C
     )
 
 
-def gene_table(var: pd.DataFrame, found: Calibration, counts: bool) -> pd.DataFrame:
+def gene_table(
+    var: pd.DataFrame, found: Calibration, counts: bool, panel: bool = False
+) -> pd.DataFrame:
     """Return ``var`` with the reliability of every imputed gene.
 
     On a panel, genes that were not measured and seem reliable, but whose prediction follows the
@@ -207,7 +210,7 @@ def gene_table(var: pd.DataFrame, found: Calibration, counts: bool) -> pd.DataFr
     say it.
     """
     predicted = found.reliability.predict(var, counts)
-    if is_panel(var):
+    if panel:
         follows = var["library_correlation"] > MAX_LIBRARY_CORRELATION
         doubtful = ~var["measured"] & follows & (predicted["reliability"] >= reliability.MEDIUM)
         for name in ("reliability", "predicted_pcc"):
@@ -217,9 +220,17 @@ def gene_table(var: pd.DataFrame, found: Calibration, counts: bool) -> pd.DataFr
     return kept.join(predicted[list(ADDED)])
 
 
-def is_panel(var: pd.DataFrame) -> bool:
-    """Whether most imputed genes were not measured: those that were have been chosen."""
-    return float(var["measured"].mean()) < PANEL_SHARE
+def is_panel(var: pd.DataFrame, n_measured: int) -> bool:
+    """Whether the tissue's genes were chosen, and most of those imputed are not among them.
+
+    Parameters
+    ----------
+    var
+        Of the imputed genes.
+    n_measured
+        Genes of the tissue; from `qc.PANEL_GENES` on it is a whole transcriptome.
+    """
+    return n_measured < PANEL_GENES and float(var["measured"].mean()) < PANEL_SHARE
 
 
 def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
@@ -233,8 +244,10 @@ def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("gene").sort_values("reliability", ascending=False, kind="stable")
 
 
-def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]:
-    """Return ``calibration.json`` without the names of sample and arm."""
+def summary(
+    var: pd.DataFrame, found: Calibration, level: int, panel: bool = False
+) -> dict[str, Any]:
+    """Return ``calibration.json`` without sample, arm and population."""
     every_label = (*reliability.LABELS, reliability.UNTESTABLE)
     counted = {label: int((var["reliability_label"] == label).sum()) for label in every_label}
     unmeasured = var[~var["measured"]]
@@ -243,7 +256,7 @@ def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]
     n = min(N_LISTED, len(listed) // 2)
     return {
         "n_genes": len(var),
-        "panel": is_panel(var),
+        "panel": panel,
         "n_unmeasured": len(unmeasured),
         "n_held_out": len(found.held_out),
         "n_without_interval": without_interval(var, found.intervals),
@@ -268,7 +281,7 @@ def summary(var: pd.DataFrame, found: Calibration, level: int) -> dict[str, Any]
 
 
 def without_interval(var: pd.DataFrame, model: intervals.Model | None) -> int:
-    """Return how many genes have no interval: all without a model, else those rarer than any tested."""
+    """Return how many genes have no interval: all without a model, else those not like any tested."""
     if model is None:
         return len(var)
     mean, sd = (var[name].to_numpy(float) for name in (intervals.MEAN, intervals.SPREAD))

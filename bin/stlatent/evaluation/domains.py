@@ -79,15 +79,16 @@ def domain_scores(space: Array, labels: Array, seed: int) -> dict[str, float] | 
 
     Returns
     -------
-    ``macro_f1`` of a cross-validated nearest-neighbour classifier (`KNN` neighbours; labels of
-    at least `latent.MIN_CLASS` locations), and ``ari`` and ``nmi`` of k-means into as many
-    clusters as there are labels, means over `N_SEEDS` clusterings of all labelled locations. None
-    with fewer than two labels.
+    ``macro_f1`` of a cross-validated nearest-neighbour classifier (`KNN` neighbours), and ``ari`` and ``nmi`` of k-means into as many
+    clusters as there are labels, means over `N_SEEDS` clusterings. Labels of fewer than
+    `latent.MIN_CLASS` locations are left out; None with fewer than two others.
     """
     found = latent.knn_cross_validated(space, labels, seed, (KNN,))
     if found is None:
         return None
-    space, labels = space[labels != ""], labels[labels != ""]
+    names, sizes = np.unique(labels, return_counts=True)
+    frequent = (labels != "") & np.isin(labels, names[sizes >= latent.MIN_CLASS])
+    space, labels = space[frequent], labels[frequent]
     n_labels = len(np.unique(labels))
     clusterings = [
         KMeans(n_labels, n_init=3, random_state=seed + i).fit_predict(space) for i in range(N_SEEDS)

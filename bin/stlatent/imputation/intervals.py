@@ -183,14 +183,14 @@ class Model:
         return np.maximum(expected - half, 0.0), expected + half
 
     def supported(self, mean: Array, sd: Array) -> Array:
-        """Return which genes are expected as abundant as some calibration gene: the others have none."""
+        """Return which genes are expected no rarer and no more abundant than all calibration genes."""
         expected, _ = self.centre.expected(mean, sd)
         return (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
 
     def _quantile(self, quantiles: Array, expected: Array, level: int) -> Array:
-        nearest = np.clip(np.searchsorted(self.abundance, expected), 0, len(quantiles) - 1)
+        place = np.clip(np.searchsorted(self.abundance, expected), 0, len(quantiles) - 1)
         known = (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
-        return np.where(known, quantiles[nearest, self._column(level)], np.nan)
+        return np.where(known, quantiles[place, self._column(level)], np.nan)
 
     def _column(self, level: int) -> int:
         if level not in self.levels:

@@ -41,8 +41,8 @@ MAX_REFERENCE_CELLS = 30_000
 class Fold:
     """Genes hidden from everything, and those used for the alignment.
 
-    ``population`` says what hidden genes were drawn from (`stlatent.genes.population`): its ``name``
-    and ``n_genes``.
+    ``population`` says what hidden genes were drawn from (`stlatent.genes.population`): its ``name``,
+    ``n_genes`` and how many were drawn, ``n_drawn``.
     """
 
     sample: str

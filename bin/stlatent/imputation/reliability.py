@@ -336,7 +336,8 @@ def _adapted(line: Line, design: Array, pcc: Array) -> Array:
     """Return the coefficients of ``line`` moved towards genes; the penalty is in genes of their kind."""
     start = line.coefficients()
     genes = np.array([LEVEL_GENES, *[SLOPE_GENES] * len(line.slopes)])
-    penalty = np.diag(genes) * float((design[:, 0] ** 2).mean()) if len(design) else np.diag(genes)
+    weight = float((design[:, 0] ** 2).mean()) if len(design) else 1.0
+    penalty = np.diag(genes) * max(weight, _LEAST_VARIANCE)
     rest = pcc - design @ start
     return start + np.linalg.solve(design.T @ design + penalty, design.T @ rest)
 

@@ -54,9 +54,9 @@ def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> dict[str
         return None
     rows = subset(len(obs), MAX_LOCATIONS, seed=0)
     distances, nearest = cKDTree(coordinates).query(coordinates[rows], k=N_NEAREST + 1)
-    for column in obs:
+    for place, column in enumerate(obs.columns):
         name = re.sub(r"[.\s-]", "_", str(column).strip().lower())
-        if SECTION_COLUMN.fullmatch(name) and mixed(obs[column].astype(str), rows, nearest):
+        if SECTION_COLUMN.fullmatch(name) and mixed(obs.iloc[:, place].astype(str), rows, nearest):
             sign = f"locations of different values of column '{column}' lie among each other"
             return {"sign": sign, "column": str(column)}
     parts = [BARCODE.search(str(name)) for name in obs.index]

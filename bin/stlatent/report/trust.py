@@ -99,9 +99,12 @@ def population(sample: str, content: Json) -> str:
         "variable": "measured genes that are imputed or most variable in the reference",
         "shared": "genes that tissue and reference share",
     }[drawn["name"]]
-    every = tested >= drawn["n_genes"]
+    every = drawn["n_drawn"] >= drawn["n_genes"]
     chosen = "all" if every else "drawn at random, evenly by abundance, from the"
-    text = f"<b>{name}</b>: {tested:,} genes, {chosen} {drawn['n_genes']:,} {source}."
+    lost = drawn["n_drawn"] - tested
+    rest = f" ({lost:,} of them could not be tested)" if lost > 0 else ""
+    number_of = f"{drawn['n_drawn']:,} genes{rest}"
+    text = f"<b>{name}</b>: {number_of}, {chosen} {drawn['n_genes']:,} {source}."
     if content.get("panel"):
         text += (
             f" But {content['n_unmeasured']:,} of {content['n_genes']:,} imputed genes were not "
@@ -257,7 +260,9 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
         measured = content.get("intervals")
         if measured:
             data[sample] = [[e["level"], round(e["coverage"], 2)] for e in measured["levels"]]
-        elif not content.get("intervals_calibrated"):
+        elif content.get("intervals_calibrated"):
+            absent.append((sample, "calibrated, but on too few folds or genes to be tested"))
+        else:
             absent.append((sample, content.get("intervals_reason") or "not calibrated"))
     fragments = []
     if data:
@@ -287,7 +292,8 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
             "Every imputed value has intervals that should hold the measurement in 50, 67, 80, 90 "
             "and 95 % of the cases. Here they are counted on tested genes that took no part in the "
             "calibration; the dashed line is what is promised. Below it intervals promise too much. "
-            f"Genes that are expected rarer than any tested one have none: {_without(found)}. "
+            "Genes that are expected rarer, or more abundant, than all tested ones have none: "
+            f"{_without(found)}. "
             "How to get them: <code>docs/trust.md</code>."
         )
         name = "Do the intervals hold?"
@@ -295,5 +301,7 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
     if absent:
         rows = [(f"<b>{escape(sample)}</b>", escape(reason)) for sample, reason in absent]
         listed = html_table(("Sample", "Why"), rows, "stl-narrow")
-        fragments.append(text_section(TRUST, "trust_absent", "Without intervals", listed))
+        fragments.append(
+            text_section(TRUST, "trust_absent", "Intervals absent or not tested", listed)
+        )
     return fragments
