@@ -249,14 +249,15 @@ def score(pair: Pair, method: str, fold: int, hidden: list[str]) -> pd.DataFrame
     )
 
 
-def table(scores: pd.DataFrame, statistic: str) -> pd.DataFrame:
-    """Return the mean or median PCC over genes, raw / normalised, methods x pairs, and their mean.
-
-    A pair of which a method has not finished all folds is left out for that method.
-    """
+def finished(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of the pairs of which a method has finished all folds."""
     n_folds = scores.groupby("pair")["fold"].transform("nunique")
-    finished = scores.groupby(["method", "pair"])["fold"].transform("nunique") == n_folds
-    by_gene = scores[finished].groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]]
+    return scores[scores.groupby(["method", "pair"])["fold"].transform("nunique") == n_folds]
+
+
+def table(scores: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """Return the mean or median PCC over genes, raw / normalised, methods x pairs, and their mean."""
+    by_gene = scores.groupby(["method", "pair"], sort=False)[["pcc", "pcc_normalised"]]
     found = by_gene.agg(statistic)
     raw, normalised = (found[name].unstack() for name in ("pcc", "pcc_normalised"))
     best = [method for method in PUBLISHED if method in raw.index]
@@ -333,7 +334,7 @@ def main(
                         print(f"  fold {number} {label} {predicted.seconds:.0f} s", flush=True)
             for path in sorted(stored(pair, "", number).parent.glob(f"*.{number}.npz")):
                 scores.append(score(pair, path.name.split(".")[0], number, hidden))
-    every = pd.concat(scores, ignore_index=True)
+    every = finished(pd.concat(scores, ignore_index=True))
     pd.set_option("display.width", 300)
     for statistic in ("mean", "median"):
         print(
