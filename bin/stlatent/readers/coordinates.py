@@ -115,7 +115,7 @@ def read_coordinates(path: Path) -> Coordinates:
     positions = positions.apply(pd.to_numeric, errors="coerce").astype(float)
     positions = positions.set_axis(["x", "y", "z"][: positions.shape[1]], axis=1)
     positions = positions.set_axis(ids.to_numpy(), axis=0)
-    if third and positions["z"].isna().any():
+    if third and positions["z"].isna().all():
         positions = positions.drop(columns="z")
     inside = _inside_tissue(table)
     return Coordinates(positions[inside], frozenset(ids[~inside]), path.name)
