@@ -1,6 +1,6 @@
 """Draw hidden genes of a finished run, measured above imputed, with what the run says of each.
 
-    PYTHONPATH=bin .venv/bin/python scripts/draw_example.py results/demo sample_a docs/images/example.png
+    PYTHONPATH=bin .venv/bin/python scripts/draw_example.py results/demo sample_b docs/images/example.png
 
 One gene of every reliability label: of the tested genes with that label the one whose accuracy is
 the median.

@@ -121,8 +121,9 @@ def sections(run: Run) -> list[Fragment]:
     overview = STYLE + "".join(parts)
     rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
     explained = (
-        "One row a sample. Correlations are medians over <em>held-out</em> genes: measured genes "
-        "that were hidden from the method and then predicted. Hover over a heading for its meaning."
+        "One row a sample. Correlations are medians over <em>held-out</em> genes: a random sample of "
+        "the genes that are imputed and measured, hidden from the method and then predicted; what "
+        "was sampled is told under <em>Which genes to trust</em>. Hover over a heading for its meaning."
     )
     return [
         text_section(SUMMARY, "summary_overview", SUMMARY.name, overview),
