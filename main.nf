@@ -230,8 +230,8 @@ workflow STLATENT {
     samples = QUALITY_CONTROL.out.h5ad
         .combine(arms)
         .map { meta, h5ad, arm -> [[id: meta.id, reference: meta.reference, arm: arm], h5ad] }
-    // [[id, reference, genes, n_genes], sample]: what the split asks of an arm
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, glob: false, checkIfExists: true)
+    // [[id, reference, genes, n_genes], sample]: what the split asks of an arm
     split_samples = samples.map { meta, h5ad -> [splitOf(meta), h5ad] }.unique()
     SPLIT_GENES(
         split_samples.map { meta, h5ad -> [meta.reference, meta.genes, meta, h5ad] }.combine(references.map { id, h5ad, genes, hvg -> [id, genes, h5ad, hvg] }, by: [0, 1]).map { _reference, _genes, meta, h5ad, reference_h5ad, hvg -> [meta, h5ad, reference_h5ad, hvg] },

@@ -332,7 +332,7 @@ def main(
                     for label, predicted in run(pair, panel, hidden).items():
                         keep(pair, label, number, predicted)
                         print(f"  fold {number} {label} {predicted.seconds:.0f} s", flush=True)
-            for path in sorted(stored(pair, "", number).parent.glob(f"*.{number}.npz")):
+            for path in sorted((pair.cache / "predicted").glob(f"*.{number}.npz")):
                 scores.append(score(pair, path.name.split(".")[0], number, hidden))
     every = finished(pd.concat(scores, ignore_index=True))
     pd.set_option("display.width", 300)

@@ -25,6 +25,9 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from pairs import N_HVG, SEED, SPLIT
+from pairs import REFERENCE_QC as REFERENCE_LIMITS
+from pairs import SPATIAL_QC as SPATIAL_LIMITS
 from sklearn.neighbors import NearestNeighbors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
@@ -42,14 +45,13 @@ from stlatent.vae.interface import VAESettings
 Array = np.ndarray
 
 # The pipeline's defaults.
-REFERENCE_QC = qc.Thresholds(200, 100, 3, 25)
-SPATIAL_QC = qc.Thresholds(10, 3, 1, 50)
-N_HVG, N_PANEL, N_NEIGHBORS = 2000, 500, 8
+REFERENCE_QC = qc.Thresholds(*REFERENCE_LIMITS.values())
+SPATIAL_QC = qc.Thresholds(*SPATIAL_LIMITS.values())
+N_PANEL, N_NEIGHBORS = SPLIT["n-alignment-genes"], 8
 MATCHES = Path(__file__).with_name("label_matches.csv")
 BATCH_COLUMN, LABEL_COLUMN = "sample", "cell_type"
 TISSUE_LABELS = ("cell_type", "region")
 KNN = 15
-SEED = 0
 COLUMNS = {
     "pair": "pair", "method": "alignment", "spots": "spots", "panel": "panel",
     "warm_up": "D in warm-up", "auroc_before": "AUROC before", "auroc_after": "after",

@@ -24,7 +24,7 @@ from alignment import N_NEIGHBORS, Pair, labels_of, read_pair
 
 from stlatent import devices, graph, slots
 from stlatent.alignment.inputs import panel_expression, prepare
-from stlatent.alignment.joint import joint_space, scaled
+from stlatent.alignment.joint import joint_space, scaled, smoothed
 from stlatent.alignment.trainer import AlignmentSettings, align
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
@@ -51,19 +51,12 @@ def fit(pair: Pair, seed: int, cache: Path) -> Spaces:
         return dict(file)
 
 
-def smoothed(values: Array, adjacency: sp.csr_matrix, rounds: int = 1) -> Array:
-    """Return ``values`` with the mean of a location's neighbours mixed in, a number of times."""
-    degree = np.maximum(np.asarray(adjacency.sum(axis=1)), 1)
-    for _ in range(rounds):
-        values = 0.5 * (values + (adjacency @ values) / degree)
-    return values
-
-
 def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
     """Return other joint spaces than the pipeline's, and PCA of what is smoothed more."""
     before, after = found[slots.X_UNALIGNED], found[slots.X_ALIGNED]
     spatial = found[slots.X_SPATIAL]
     values = panel_expression(pair.spatial, pair.panel, [])
+    twice = smoothed(smoothed(values, adjacency), adjacency)
     return {
         "[after, spatial] as they are": np.hstack([after, spatial]),
         "[after, spatial] scaled": np.hstack([scaled(after), scaled(spatial)]),
@@ -74,12 +67,10 @@ def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
             np.hstack([scaled(before), scaled(spatial)]), adjacency
         ),
         "before, smoothed": smoothed(before, adjacency),
-        "before, smoothed twice": smoothed(before, adjacency, 2),
-        "pca, smoothed twice": latent.principal_components(
-            smoothed(values, adjacency, 2), N_COMPONENTS, 0
-        ),
+        "before, smoothed twice": smoothed(smoothed(before, adjacency), adjacency),
+        "pca, smoothed twice": latent.principal_components(twice, N_COMPONENTS, 0),
         "pca, smoothed three times": latent.principal_components(
-            smoothed(values, adjacency, 3), N_COMPONENTS, 0
+            smoothed(twice, adjacency), N_COMPONENTS, 0
         ),
     }
 

@@ -20,6 +20,7 @@ import datetime
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anndata
@@ -44,13 +45,7 @@ from stlatent.expression import (
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
-from stlatent.imputation.predictors import (
-    N_TRANSFER_NEIGHBORS,
-    TRANSFER_SHARPNESS,
-    Problem,
-    standardised_panels,
-    to_intensities,
-)
+from stlatent.imputation.predictors import Problem, knn, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 
 N_LATENT = 10
@@ -77,20 +72,10 @@ def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np
 def attention(problem: Problem) -> np.ndarray:
     """Return how much every cell of the reference counts in the tissue, sum 1.
 
-    As the imputer's latent attention says, here by the nearest cells of every spot in the panel.
+    As the imputer's latent attention says, here by kNN transfer of the cells themselves.
     """
-    reference, tissue = (
-        values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-        for values in standardised_panels(problem, 0.3)
-    )
-    n_near = min(N_TRANSFER_NEIGHBORS, len(reference))
-    total = np.zeros(len(reference))
-    for spot in tissue:
-        cosine = reference @ spot
-        near = np.argpartition(-cosine, n_near - 1)[:n_near]
-        weights = np.exp(TRANSFER_SHARPNESS * cosine[near])
-        total[near] += weights / weights.sum()
-    return total / len(tissue)
+    cells = np.eye(len(problem.reference_panel), dtype=np.float32)
+    return knn(replace(problem, reference_target=cells)).mean(axis=0, dtype=np.float64)
 
 
 def expected_scale(

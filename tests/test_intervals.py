@@ -24,6 +24,7 @@ from stlatent.imputation.intervals import (
     measured_on_scale,
     on_count_scale,
 )
+from stlatent.imputation.variance import fit_variance
 
 N_SPOTS = 400
 
@@ -241,3 +242,16 @@ def test_interval_says_what_is_wrong() -> None:
     del adata.uns[slots.UNS]["intervals"]
     with pytest.raises(ValueError, match="no intervals: too few genes"):
         interval(adata, 90)
+
+
+def test_variance_of_errors_is_found_and_no_outlier_decides() -> None:
+    rng = np.random.default_rng(14)
+    scale = rng.uniform(0, 1, 4000)
+    design = np.column_stack([np.ones(4000), scale])
+    squares = (0.2 + 3 * scale) * rng.chisquare(1, 4000)
+    np.testing.assert_allclose(fit_variance(design, squares, 1e-6), [0.2, 3], rtol=0.25)
+    squares[0] = 1e4
+    robust = fit_variance(design, squares, 1e-6, most=9.0)
+    np.testing.assert_allclose(robust, [0.2, 3], rtol=0.25)
+    left_out = fit_variance(design, squares, 1e-6, weights=(squares < 1e4).astype(float))
+    np.testing.assert_allclose(left_out, fit_variance(design[1:], squares[1:], 1e-6), rtol=1e-6)

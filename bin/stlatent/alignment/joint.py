@@ -22,10 +22,18 @@ def joint_space(latent: np.ndarray, spatial: np.ndarray, graph: sp.csr_matrix) -
     graph
         Symmetric 0/1 adjacency; a location without neighbours keeps its own position.
     """
-    degree = np.asarray(graph.sum(axis=1)).ravel()
-    mean = (graph @ latent) / np.maximum(degree, 1)[:, None]
-    smoothed = np.where(degree[:, None] > 0, 0.5 * (latent + mean), latent)
-    return np.hstack([scaled(smoothed), scaled(spatial)]).astype(np.float32)
+    halves = scaled(smoothed(latent, graph)), scaled(spatial)
+    return np.hstack(halves).astype(np.float32)
+
+
+def smoothed(values: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+    """Return ``values`` with half of each location replaced by the mean of its neighbours.
+
+    Parameters are those of `joint_space`.
+    """
+    degree = np.asarray(graph.sum(axis=1))
+    mean = (graph @ values) / np.maximum(degree, 1)
+    return np.where(degree > 0, 0.5 * (values + mean), values)
 
 
 def scaled(values: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ class AlignmentSettings:
 
     @property
     def extended(self) -> bool:
-        """Whether the shared genes tie tissue and reference (anchor and transfer)."""
+        """Whether what goes beyond the paper takes part: anchor, transfer, divergence."""
         return self.alignment != "paper"
 
     @property
@@ -110,7 +110,7 @@ class AlignmentSettings:
             weights["anchor"] = self.matched_anchor_weight if matched else self.anchor_weight
         if matched and self.has_adversary:
             weights["adversarial"] = self.adversarial_weight
-        if matched and self.alignment != "paper":
+        if matched and self.extended:
             sinkhorn = self.alignment == "sinkhorn"
             weights["divergence"] = self.sinkhorn_weight if sinkhorn else self.mmd_weight
         return weights
@@ -250,7 +250,7 @@ class Trainer:
         terms = {}
         if self.settings.has_adversary:
             terms["adversarial"] = self.adversary.loss(positions)
-        if self.settings.alignment != "paper":
+        if self.settings.extended:
             cells = self.cells.draw(self.settings.n_matched, self.rng)
             sinkhorn = self.settings.alignment == "sinkhorn"
             divergence = matching.sinkhorn_divergence if sinkhorn else matching.mmd

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from stlatent import graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.evaluation import latent
+from stlatent.imputation.problem import spatial_neighbours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,7 +27,6 @@ SPACES = (
     PCA,
     SMOOTHED_PCA,
 )
-N_NEIGHBORS = 8
 N_COMPONENTS = 16
 N_SEEDS = 5
 KNN = 15
@@ -38,7 +38,7 @@ def tissue_spaces(
     """Return every space of the tissue by its name in `SPACES`, locations x dimensions.
 
     The last two need neither reference nor alignment: PCA of the panel's standardised expression,
-    and of the mean of a location's expression and that of its `N_NEIGHBORS` spatial neighbours.
+    and of the mean of a location's expression and that of its spatial neighbours.
 
     Parameters
     ----------
@@ -53,13 +53,7 @@ def tissue_spaces(
     """
     spaces = {slot: np.asarray(aligned.obsm[slot]) for slot in SPACES if slot in aligned.obsm}
     values = panel_expression(spatial, panel, [])
-    sections = slots.label_column(spatial, "section_key")
-    nearest = graph.neighbours(
-        np.asarray(spatial.obsm[slots.SPATIAL], dtype=np.float64),
-        N_NEIGHBORS,
-        None if sections is None else np.asarray(sections),
-    )
-    smoothed = 0.5 * (values + graph.neighbour_mean(values, nearest))
+    smoothed = 0.5 * (values + graph.neighbour_mean(values, spatial_neighbours(spatial)))
     for name, matrix in ((PCA, values), (SMOOTHED_PCA, smoothed)):
         spaces[name] = latent.principal_components(matrix, N_COMPONENTS, seed)
     return spaces

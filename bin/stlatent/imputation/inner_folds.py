@@ -73,10 +73,9 @@ def without_inner(slot_names: list[str]) -> list[str]:
     return [name for name in slot_names if not name.startswith(_slot(0)[:-1])]
 
 
-def measured_values(spatial: AnnData, genes: list[str], hidden: list[str]) -> Array:
-    """Return measured values on the working scale, normalised by the genes not ``hidden``."""
+def measured_values(spatial: AnnData, genes: list[str], library: Array | None) -> Array:
+    """Return measured values on the working scale, normalised by the library of visible genes."""
     values = dense(spatial[:, genes].X)
-    library = visible_library(spatial, hidden)
     if library is None:
         return values
     return log_normalise(values, np.maximum(library, 1), max(float(np.median(library)), 1))
@@ -112,7 +111,7 @@ def stack_weights(
         )
         problem = candidates.problem(fold.hidden)
         predicted = [candidates.predict(name, problem) for name in names]
-        measured = measured_values(candidates.spatial, fold.hidden, candidates.hidden)
         library = visible_library(candidates.spatial, candidates.hidden)
+        measured = measured_values(candidates.spatial, fold.hidden, library)
         found.append(moments(predicted, measured, library))
     return learn_weights(names, found)

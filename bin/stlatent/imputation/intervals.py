@@ -23,11 +23,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import nnls
 from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
+from stlatent.imputation.variance import fit_variance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,7 +48,6 @@ CROSS_FITS = 5
 MAX_SPOTS = 5000
 _PREDICTION_BINS = 8
 _FLOOR = 1e-3
-_REWEIGHTINGS = 5
 
 
 @dataclass(frozen=True)
@@ -184,13 +183,14 @@ class Model:
 
     def supported(self, mean: Array, sd: Array) -> Array:
         """Return which genes are expected no rarer and no more abundant than all calibration genes."""
-        expected, _ = self.centre.expected(mean, sd)
+        return self._supports(self.centre.expected(mean, sd)[0])
+
+    def _supports(self, expected: Array) -> Array:
         return (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
 
     def _quantile(self, quantiles: Array, expected: Array, level: int) -> Array:
         place = np.clip(np.searchsorted(self.abundance, expected), 0, len(quantiles) - 1)
-        known = (self.abundance[0] <= expected) & (expected <= self.abundance[-1])
-        return np.where(known, quantiles[place, self._column(level)], np.nan)
+        return np.where(self._supports(expected), quantiles[place, self._column(level)], np.nan)
 
     def _column(self, level: int) -> int:
         if level not in self.levels:
@@ -481,11 +481,9 @@ def _robust_line(design: Array, target: Array) -> tuple[float, ...]:
 
 
 def _fit_variance(centre: Array, squares: Array, spread: Array) -> Array:
-    """Coefficients of `_variance`: non-negative least squares on squared residuals.
+    """Coefficients of `_variance`, by `fit_variance` on squared residuals.
 
-    Residuals are averaged in `_PREDICTION_BINS` bins of every gene's own predictions. Weights are the
-    inverse of the fitted variance, as for a gamma likelihood, and averages beyond nine times it count
-    no more, so that no single gene decides. The terms in the centre and not in its square keep the
+    Residuals are averaged in `_PREDICTION_BINS` bins of every gene's own predictions. The terms in the centre and not in its square keep the
     score of a zero, centre / sqrt(variance), rising with the centre: zeros are not tied.
     """
     order = np.argsort(centre, axis=0, kind="stable")
@@ -500,13 +498,9 @@ def _fit_variance(centre: Array, squares: Array, spread: Array) -> Array:
     typical = float(bins[1].mean())
     if typical <= 0:
         return np.array([1e-12, 0.0, 0.0])
-    found = np.array([typical, 0.0, 0.0])
-    for step in range(_REWEIGHTINGS):
-        fitted = np.maximum(design @ found, _FLOOR * typical)
-        target = bins[1] if step == 0 else np.minimum(bins[1], 9.0 * fitted)
-        found, _ = nnls(design / fitted[:, None], target / fitted)
+    found = fit_variance(design, bins[1], _FLOOR * typical, most=9.0)
     found[0] = max(found[0], 1e-9 * typical)
-    return np.asarray(found)
+    return found
 
 
 def _scores(genes: Genes, centre: Centre, variance: Array) -> tuple[Array, Array, Array]:

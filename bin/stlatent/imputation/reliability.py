@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 from scipy.stats import norm, rankdata
 
 from stlatent.imputation.gene_features import fisher
+from stlatent.imputation.variance import fit_variance
 
 Array = np.ndarray
 
@@ -45,7 +45,6 @@ MOST = 3.0
 MIN_VALIDATION_GENES = 10
 _TINY = 0.01
 _LEAST_VARIANCE = 1e-4
-_REWEIGHTINGS = 5
 
 
 def _logit(share: Array) -> Array:
@@ -267,7 +266,7 @@ def _prior_line(model: Model, tables: list[pd.DataFrame], target: str) -> Line:
     ceiling = np.concatenate([design[:, 0] for design, _ in known])
     coefficients = _ridge(known, penalty)
     noise, scatter = _error_variance(np.concatenate(squares), ceiling, weights)
-    return Line(float(coefficients[0]), coefficients[1:], noise, scatter)
+    return Line(float(coefficients[0]), coefficients[1:], float(noise), float(scatter))
 
 
 def _attenuated(x: Array, ceiling: Array) -> Array:
@@ -283,19 +282,11 @@ def _ridge(tables: Sequence[tuple[Array, Array]], penalty: float) -> Array:
     return np.linalg.solve(gram + penalty * np.diag([1e-9, *[1.0] * (len(gram) - 1)]), product)
 
 
-def _error_variance(squares: Array, ceiling: Array, weights: Array) -> tuple[float, float]:
-    """Return ``noise`` and ``scatter`` of `Line` by non-negative least squares on squared errors.
-
-    Reweighted by the inverse of the fitted variance, as for a gamma likelihood.
-    """
+def _error_variance(squares: Array, ceiling: Array, weights: Array | None = None) -> Array:
+    """Return ``noise`` and ``scatter`` of `Line` from squared errors."""
     design = np.column_stack([np.ones(len(ceiling)), ceiling**2])
-    fitted = np.full(len(squares), float(np.average(squares, weights=weights)))
-    found = np.zeros(2)
-    for _ in range(_REWEIGHTINGS):
-        scale = np.sqrt(weights) / np.maximum(fitted, _LEAST_VARIANCE)
-        found, _ = nnls(design * scale[:, None], squares * scale)
-        fitted = design @ found
-    return max(float(found[0]), _LEAST_VARIANCE), float(found[1])
+    noise, scatter = fit_variance(design, squares, _LEAST_VARIANCE, weights)
+    return np.array([max(noise, _LEAST_VARIANCE), scatter])
 
 
 def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
@@ -324,7 +315,7 @@ def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
             away = folds == fold
             kept = _adapted(line, design[~away], pcc[~away])
             squares[away] = (design[away] @ kept - pcc[away]) ** 2
-        own = np.array(_error_variance(squares, ceiling, np.ones(len(pcc))))
+        own = _error_variance(squares, ceiling)
         n = len(pcc)
         error = (n * own + ERROR_GENES * np.array([line.noise, line.scatter])) / (n + ERROR_GENES)
         adapted = _adapted(line, design, pcc)

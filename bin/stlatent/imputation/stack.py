@@ -129,7 +129,7 @@ def learn_weights(names: Sequence[str], folds: Sequence[Moments]) -> Weights:
         options={"maxiter": 200, "ftol": 1e-9},
     )
     if not np.isfinite(found.x).all():
-        return Weights(equal_weights(list(names)).by_candidate, {})
+        return equal_weights(list(names))
     weights = np.clip(found.x, 0.0, None)
     weights[weights < 1e-6] = 0.0
     weights = weights / weights.sum()

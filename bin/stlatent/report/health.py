@@ -293,7 +293,7 @@ CHECKS: tuple[Check, ...] = (
         "Are tissue and reference inseparable after alignment?",
         "Part of the tissue may have no counterpart in the reference: compare cell types, and "
         "find a reference that covers the tissue. Otherwise raise alignment_epochs or try another "
-        "alignment (adversarial, paper, sinkhorn, mmd). With alignment none nothing else is expected. "
+        "alignment (adversarial, sinkhorn, mmd). With alignment none nothing else is expected. "
         "Believe genes by their held-out accuracy, not by the alignment.",
         mixing,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stlatent.imputation.reliability import LABELS, UNTESTABLE
 from stlatent.report.content import (
     TRUST,
     Fragment,
@@ -20,8 +21,6 @@ from stlatent.report.content import (
 )
 from stlatent.report.inputs import Json, Run
 
-LABELS = ("high", "medium", "low")
-UNTESTABLE = "not testable"
 COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}
 NOMINAL = "nominal"
 GENES_SHOWN = 8
