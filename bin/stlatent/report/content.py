@@ -53,7 +53,7 @@ ACCURACY = Group(
 TRUST = Group(
     "trust",
     "Which genes to trust",
-    "Reliability of every imputed gene, and intervals of its values.",
+    "Reliability of imputed genes, and intervals of their values.",
 )
 MAPS = Group("maps", "Spatial maps", "Held-out genes on the tissue: measured above imputed.")
 COVERAGE = Group(
