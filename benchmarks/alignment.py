@@ -32,13 +32,14 @@ from sklearn.neighbors import NearestNeighbors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-from stlatent import devices, genes, qc, readers, slots
+from stlatent import devices, readers, slots
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import METHODS, AlignmentSettings, Positions, Trainer
 from stlatent.evaluation import latent
 from stlatent.evaluation.report_card import alignment
-from stlatent.ingestion import asked_keys, ingest
+from stlatent.inputs import genes, qc
+from stlatent.inputs.ingestion import asked_keys, ingest
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 

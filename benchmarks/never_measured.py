@@ -26,10 +26,10 @@ from pairs import ROOT, SEED, SPLIT, imputed_and_calibrated, quality_control, tr
 
 sys.path.insert(0, str(ROOT / "bin"))
 
-from stlatent import genes
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.imputation import intervals, reliability
+from stlatent.inputs import genes
 
 RANDOM = "random"
 N_REMOVED = 500

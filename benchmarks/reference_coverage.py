@@ -34,9 +34,10 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from reliability import prepare
 
-from stlatent import devices, genes, slots
+from stlatent import devices, slots
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.imputation import coverage
+from stlatent.inputs import genes
 from stlatent.simulate import Settings, simulate
 
 Array = np.ndarray

@@ -32,7 +32,7 @@ from pairs import ROOT, SEED, SPLIT, quality_control, split_genes
 
 sys.path.insert(0, str(ROOT / "bin"))
 
-from stlatent import genes, slots
+from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import (
     REFERENCE_TARGET,
@@ -47,6 +47,7 @@ from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.gene_features import COMPARED, GeneFeatures
 from stlatent.imputation.predictors import Problem, knn, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
+from stlatent.inputs import genes
 
 N_LATENT = 10
 MAX_SPOTS = 5000

@@ -65,7 +65,7 @@ def main(
             place,
         )
         from stlatent.imputation.inner_folds import InnerFold, split_panel, store
-        from stlatent.smaller import with_smaller_batches
+        from stlatent.smaller_batches import with_smaller_batches
         from stlatent.vae import storage
 
         devices.make_deterministic(seed, threads)

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from stlatent import input_check
 from stlatent.failures import exit_codes, reading
-from stlatent.samplesheet import Problem, format_problems
+from stlatent.inputs import check
+from stlatent.inputs.samplesheet import Problem, format_problems
 
 
 @click.command()
@@ -29,16 +29,16 @@ def main(
     parsed = _read(rows)
     used = json.loads(sources.read_text())
     described = [_read(path) for path in descriptions]
-    inputs = input_check.Inputs(
+    inputs = check.Inputs(
         parsed["rows"],
         {description["id"]: description for description in described},
         {(source["kind"], line): source["id"] for source in used for line in source["lines"]},
         frozenset(source["id"] for source in used if not source["exists"]),
     )
     problems = [Problem(**problem) for problem in parsed["problems"]]
-    problems += input_check.absent(inputs) if unread else input_check.check(inputs)
+    problems += check.absent(inputs) if unread else check.check(inputs)
     problems.sort(key=lambda problem: problem.line)
-    warnings = [] if unread else input_check.warnings(inputs)
+    warnings = [] if unread else check.warnings(inputs)
     _write(output_dir, inputs, problems, warnings, parsed["sheet"])
 
 
@@ -49,16 +49,16 @@ def _read(path: Path) -> Any:
 
 def _write(
     folder: Path,
-    inputs: input_check.Inputs,
+    inputs: check.Inputs,
     problems: list[Problem],
     warnings: list[dict[str, str]],
     sheet: str,
 ) -> None:
-    samples, requests = ([], {}) if problems else input_check.plan(inputs)
+    samples, requests = ([], {}) if problems else check.plan(inputs)
     result: dict[str, Any] = {
         "valid": not problems,
         "samples": samples,
-        "failures": input_check.failures(inputs),
+        "failures": check.failures(inputs),
         "warnings": warnings,
         "problems": [asdict(problem) for problem in problems],
     }

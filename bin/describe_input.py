@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from stlatent import readers, slots
-from stlatent.checksums import checksums
 from stlatent.failures import exit_codes
+from stlatent.inputs.checksums import checksums
 
 
 @click.command()

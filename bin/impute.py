@@ -13,7 +13,7 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.failures import exit_codes, reading, step
-from stlatent.genes import delivered_genes
+from stlatent.inputs.genes import delivered_genes
 
 
 @click.command()

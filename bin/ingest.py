@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, readers, slots
-from stlatent.ingestion import asked_keys, ingest
+from stlatent.inputs.ingestion import asked_keys, ingest
 
 
 @click.command()

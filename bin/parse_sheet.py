@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from stlatent import samplesheet
 from stlatent.failures import exit_codes
+from stlatent.inputs import samplesheet
 
 SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"
 

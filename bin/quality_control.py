@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, qc, slots
+from stlatent import failures, slots
+from stlatent.inputs import qc
 
 
 @click.command()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, genes, slots
+from stlatent import failures, slots
+from stlatent.inputs import genes
 
 
 @click.command()

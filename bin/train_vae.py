@@ -45,7 +45,7 @@ def main(
     adata = slots.read(reference, slots.INGESTED_REFERENCE)
     identifier = slots.facts(adata)["source"]
     with step("TRAIN_VAE", identifier, "reference", failure):
-        from stlatent.smaller import with_smaller_batches
+        from stlatent.smaller_batches import with_smaller_batches
         from stlatent.vae import registry, storage
         from stlatent.vae.interface import VAESettings
 

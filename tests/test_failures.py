@@ -28,7 +28,7 @@ from stlatent.failures import (
 )
 from stlatent.imputation.problem import read_fold
 from stlatent.report import lost
-from stlatent.smaller import with_smaller_batches
+from stlatent.smaller_batches import with_smaller_batches
 
 ROOT = Path(__file__).resolve().parents[1]
 

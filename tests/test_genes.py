@@ -14,9 +14,10 @@ from scipy import sparse
 
 from select_genes import main as select_genes
 from split_genes import main as split_genes
-from stlatent import genes, slots
+from stlatent import slots
 from stlatent.expression import like_counts
 from stlatent.failures import DataError
+from stlatent.inputs import genes
 
 
 def simulated(

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from crate import action, read_crate
 from describe_input import main as describe_input
 from report_inputs import SHA, write_run
-from stlatent.checksums import checksums
+from stlatent.inputs.checksums import checksums
 from stlatent.report import about, provenance, write_report
 from stlatent.report.inputs import Run, load
 from test_pipeline import DEMO, ROOT

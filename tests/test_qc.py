@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from scipy import sparse
 
 from quality_control import main as quality_control
-from stlatent import qc, slots
+from stlatent import slots
 from stlatent.failures import DataError
+from stlatent.inputs import qc
 
 
 def data(values: list[list[float]], genes: list[str], counts: bool = True) -> anndata.AnnData:

@@ -8,8 +8,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from stlatent import input_check
-from stlatent.samplesheet import Columns, Problem, coordinates_candidates, format_problems, parse
+from stlatent.inputs import check
+from stlatent.inputs.samplesheet import (
+    Columns,
+    Problem,
+    coordinates_candidates,
+    format_problems,
+    parse,
+)
 
 SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"
 COLUMNS = Columns.read(SCHEMA)
@@ -35,11 +41,11 @@ def description(**changes: object) -> dict:
     }  # fmt: skip
 
 
-def inputs(text: str, missing: tuple[str, ...] = (), **changed: dict) -> input_check.Inputs:
+def inputs(text: str, missing: tuple[str, ...] = (), **changed: dict) -> check.Inputs:
     rows = parsed(text)["rows"]
     ids = [f"{kind}_{row['line']}" for row in rows for kind in ("spatial", "reference")]
     described = {name: description() for name in ids} | changed
-    return input_check.Inputs(rows, described, sources(rows), frozenset(missing))
+    return check.Inputs(rows, described, sources(rows), frozenset(missing))
 
 
 def sources(rows: list[dict]) -> dict[tuple[str, int], str]:
@@ -178,7 +184,7 @@ ENSEMBL = [f"ENSMUSG{number:011d}" for number in range(20)]
     ],
 )  # fmt: skip
 def test_one_problem_of_content(kind: str, changes: dict, place: str, says: str) -> None:
-    (found,) = input_check.check(inputs(KEYED, **{f"{kind}_2": description(**changes)}))
+    (found,) = check.check(inputs(KEYED, **{f"{kind}_2": description(**changes)}))
     assert found.where().startswith(f"line 2, {place}")
     assert says in found.problem
     assert found.cure
@@ -186,12 +192,12 @@ def test_one_problem_of_content(kind: str, changes: dict, place: str, says: str)
 
 def test_nearest_column_of_obs_is_named() -> None:
     described = description(columns={"Cell_Type": 3, "donor": 2})
-    (found,) = input_check.check(inputs(KEYED, reference_2=described))
+    (found,) = check.check(inputs(KEYED, reference_2=described))
     assert found.cure == "use 'Cell_Type'; columns are Cell_Type (3 values), donor (2 values)"
 
 
 def test_missing_file() -> None:
-    found = input_check.check(inputs(KEYED, missing=("reference_2",), reference_2=None))
+    found = check.check(inputs(KEYED, missing=("reference_2",), reference_2=None))
     assert [problem.problem for problem in found] == ["file not found"]
 
 
@@ -199,11 +205,11 @@ def test_unreadable_file_loses_only_its_samples() -> None:
     sheet = f"{HEADER}\none,a.h5ad,r.h5ad\ntwo,b.h5ad,r.h5ad\n"
     checked = inputs(sheet, spatial_3=description(unreadable="it is cut short"))
     checked.descriptions.pop("reference_3")
-    assert input_check.check(checked) == []
-    (failure,) = input_check.failures(checked)
+    assert check.check(checked) == []
+    (failure,) = check.failures(checked)
     assert (failure["id"], failure["kind"], failure["step"]) == ("two", "sample", "CHECK_INPUT")
     assert failure["reason"].startswith("spatial file 'b.h5ad' cannot be read: it is cut short")
-    samples, requests = input_check.plan(checked)
+    samples, requests = check.plan(checked)
     assert [sample["sample"] for sample in samples] == ["one"]
     assert set(requests) == {"one", "r"}
 
@@ -211,8 +217,8 @@ def test_unreadable_file_loses_only_its_samples() -> None:
 def test_file_without_description_is_unreadable() -> None:
     checked = inputs(KEYED)
     checked.descriptions.pop("spatial_2")
-    assert input_check.check(checked) == []
-    assert "ended without a result" in input_check.failures(checked)[0]["reason"]
+    assert check.check(checked) == []
+    assert "ended without a result" in check.failures(checked)[0]["reason"]
 
 
 def test_shared_reference_is_one_and_other_keys_make_another() -> None:
@@ -220,7 +226,7 @@ def test_shared_reference_is_one_and_other_keys_make_another() -> None:
         f"{HEADER},label_key\na,a.h5ad,d/r.h5ad,x\nb,b.h5ad,d/r.h5ad,x\nc,c.h5ad,d/r.h5ad,\n"
         "d_r,e.h5ad,e/r.h5ad,\n"
     )
-    samples, requests = input_check.plan(inputs(sheet))
+    samples, requests = check.plan(inputs(sheet))
     assert [sample["reference"] for sample in samples] == ["d_r_2", "d_r_2", "d_r_3", "e_r"]
     assert [sample["reference_source"] for sample in samples[:2]] == ["reference_2"] * 2
     assert requests["d_r_2"] == {
@@ -236,7 +242,7 @@ def test_sources_are_those_of_the_pipeline_however_paths_are_written() -> None:
         ("spatial", 2): "spatial_2", ("spatial", 3): "spatial_3",
         ("reference", 2): "reference_2", ("reference", 3): "reference_2",
     }  # fmt: skip
-    samples, requests = input_check.plan(checked)
+    samples, requests = check.plan(checked)
     assert [sample["spatial_source"] for sample in samples] == ["spatial_2", "spatial_3"]
     assert [sample["reference"] for sample in samples] == ["r", "r"]
     assert set(requests) == {"a", "b", "r"}
@@ -244,7 +250,7 @@ def test_sources_are_those_of_the_pipeline_however_paths_are_written() -> None:
 
 def test_spatial_label_key_becomes_the_label_key_of_the_request() -> None:
     sheet = f"{HEADER},spatial_label_key,section_key\ns,a.h5ad,r.h5ad,cell_type,cell_type\n"
-    _, requests = input_check.plan(inputs(sheet))
+    _, requests = check.plan(inputs(sheet))
     assert requests["s"]["label_key"] == requests["s"]["section_key"] == "cell_type"
 
 
@@ -261,8 +267,8 @@ def test_sections_that_overlap_are_told_without_a_section_key(
     described = description(overlap={**OVERLAP, "column": column})
     sheet = f"{HEADER},section_key\none,d/a.h5ad,r.h5ad,\ntwo,d/a.h5ad,r.h5ad,cell_type\n"
     checked = inputs(sheet, spatial_2=described)
-    assert input_check.check(checked) == []
-    (warning,) = input_check.warnings(checked)
+    assert check.check(checked) == []
+    (warning,) = check.warnings(checked)
     assert warning["id"] == "one"
     assert warning["reason"].startswith("spatial file 'a.h5ad': locations of different values")
     assert cure in warning["reason"]
@@ -272,7 +278,7 @@ def test_a_matrix_taken_instead_of_scaled_values_is_told_once_a_file() -> None:
     described = description(matrix="raw.X", counts=False)
     sheet = f"{HEADER}\none,a.h5ad,r.h5ad\ntwo,b.h5ad,r.h5ad\n"
     checked = inputs(sheet, reference_2=described)
-    (warning,) = input_check.warnings(checked)
+    (warning,) = check.warnings(checked)
     assert "reference file 'r.h5ad': X holds negative values" in warning["reason"]
     assert "raw.X was taken" in warning["reason"]
-    assert input_check.warnings(inputs(sheet, reference_2=description(matrix="raw.X"))) == []
+    assert check.warnings(inputs(sheet, reference_2=description(matrix="raw.X"))) == []

@@ -18,7 +18,7 @@ from stlatent.failures import DataError, reading
 from stlatent.imputation import intervals, reliability
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.imputation.problem import Fold, require_genes
-from stlatent.qc import PANEL_GENES
+from stlatent.inputs.qc import PANEL_GENES
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ MAX_REFERENCE_CELLS = 30_000
 class Fold:
     """Genes hidden from everything, and those used for the alignment.
 
-    ``population`` says what hidden genes were drawn from (`stlatent.genes.population`): its ``name``,
+    ``population`` says what hidden genes were drawn from (`stlatent.inputs.genes.population`): its ``name``,
     ``n_genes`` and how many were drawn, ``n_drawn``.
     """
 

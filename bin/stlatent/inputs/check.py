@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
 
+from stlatent.inputs.samplesheet import Problem
 from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
-from stlatent.samplesheet import Problem
 
 MIN_SHARED_GENES = 5
 NAMES_SHOWN = 3

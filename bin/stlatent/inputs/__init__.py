@@ -1,0 +1,1 @@
+"""The samplesheet and what it names: checked, ingested, filtered, its genes selected and split."""
