@@ -37,7 +37,7 @@ from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import METHODS, AlignmentSettings, Positions, Trainer
 from stlatent.evaluation import latent
-from stlatent.evaluation.report_card import alignment
+from stlatent.evaluation.alignment_quality import alignment
 from stlatent.inputs import genes, qc
 from stlatent.inputs.ingestion import asked_keys, ingest
 from stlatent.vae import registry, storage

@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT / "bin"))
 
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
-from stlatent.imputation import intervals, reliability
 from stlatent.inputs import genes
+from stlatent.trust import intervals, reliability
 
 RANDOM = "random"
 N_REMOVED = 500

@@ -36,9 +36,9 @@ from reliability import prepare
 
 from stlatent import devices, slots
 from stlatent.expression import dense, library_size, linear, log_normalise
-from stlatent.imputation import coverage
 from stlatent.inputs import genes
 from stlatent.simulate import Settings, simulate
+from stlatent.trust import reference_coverage
 
 Array = np.ndarray
 
@@ -158,11 +158,11 @@ def hypothalamus_rctd(data: Path, work: Path) -> Iterator[Case]:
     labels = reference.obs["cell_type"].astype(str).to_numpy()
     types = np.unique(labels)
     values, cells = dense(tissue[:, panel].X), dense(reference[:, panel].X)
-    profiles = coverage.archetypes(
+    profiles = reference_coverage.archetypes(
         cells / library_size(reference.X)[:, None], (labels[:, None] == types).astype(float)
     )
-    weights = coverage.mixture_weights(
-        values, coverage.learn_platform(values, profiles, True).profiles
+    weights = reference_coverage.mixture_weights(
+        values, reference_coverage.learn_platform(values, profiles, True).profiles
     )
     share = weights / weights.sum(1, keepdims=True)
     reference = removed(reference, UNCLEAR)
@@ -219,14 +219,17 @@ def assess(
     """Assess with the given positions, or with principal components and no positions of spots."""
     latent = components(reference) if positions is None else positions[1]
     z = np.zeros((case.tissue.n_obs, latent.shape[1])) if positions is None else positions[0]
-    return coverage.assess(case.tissue, reference, case.panel, z, latent, SEED)
+    return reference_coverage.assess(case.tissue, reference, case.panel, z, latent, SEED)
 
 
 def judge(case: Case, align: bool) -> dict[str, float]:
     """Return the figures of one case."""
     found = assess(case, case.reference, placed(case) if align else None)
-    lacking, flagged = case.lacking[case.judged], ~found[coverage.FLAG].to_numpy()[case.judged]
-    score = -found[coverage.SCORE].to_numpy()[case.judged]
+    lacking, flagged = (
+        case.lacking[case.judged],
+        ~found[reference_coverage.FLAG].to_numpy()[case.judged],
+    )
+    score = -found[reference_coverage.SCORE].to_numpy()[case.judged]
     result = {
         "spots": int(lacking.sum()),
         "share": float(lacking.mean()),
@@ -235,10 +238,10 @@ def judge(case: Case, align: bool) -> dict[str, float]:
         "falsely": float(flagged[~lacking].mean()),
     }
     if case.whole is not None:
-        whole = assess(case, case.whole, None)[coverage.SCORE].to_numpy()[case.judged]
+        whole = assess(case, case.whole, None)[reference_coverage.SCORE].to_numpy()[case.judged]
         result["AUROC, whole"] = float(roc_auc_score(lacking, -whole))
     if align:
-        distance = found[coverage.DISTANCE].to_numpy()[case.judged]
+        distance = found[reference_coverage.DISTANCE].to_numpy()[case.judged]
         result["AUROC, distance"] = float(roc_auc_score(lacking, distance))
     return result
 

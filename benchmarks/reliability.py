@@ -42,12 +42,12 @@ from stlatent.expression import (
     log_normalise,
     visible_library,
 )
-from stlatent.imputation import intervals, reliability
 from stlatent.imputation.candidates import PANEL_PREDICTORS
-from stlatent.imputation.gene_features import COMPARED, GeneFeatures
 from stlatent.imputation.predictors import Problem, knn, to_intensities
 from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
 from stlatent.inputs import genes
+from stlatent.trust import intervals, reliability
+from stlatent.trust.gene_features import COMPARED, GeneFeatures
 
 N_LATENT = 10
 MAX_SPOTS = 5000

@@ -10,10 +10,9 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.evaluation import calibration
-from stlatent.imputation import reliability
-from stlatent.imputation.intervals import LEVELS
 from stlatent.imputation.problem import read_fold
+from stlatent.trust import calibration, reliability
+from stlatent.trust.intervals import LEVELS
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW = click.Path(path_type=Path)

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
+from stlatent.evaluation.alignment_quality import evaluate, labels_of
 from stlatent.evaluation.domains import tissue_spaces
-from stlatent.evaluation.report_card import evaluate, labels_of
 from stlatent.imputation.problem import read_fold
 
 

@@ -47,10 +47,11 @@ def main(
         split = json.loads(fold.read_text())
     with step("IMPUTE", split["sample"], "sample", failure, split["fold"]):
         from stlatent import devices
-        from stlatent.imputation import coverage, inner_folds
+        from stlatent.imputation import inner_folds
         from stlatent.imputation.candidates import CANDIDATES, Candidates
         from stlatent.imputation.imputer import DECODER, METHODS, Imputer
         from stlatent.imputation.output import gene_table, note, write_imputed
+        from stlatent.trust import reference_coverage
         from stlatent.vae import storage
 
         if imputer not in METHODS:
@@ -92,8 +93,10 @@ def main(
             skeleton.obsm[slot] = positions.obsm[slot]
         covered = None
         if complete:
-            judged = coverage.assess(tissue, saved.reference, split["panel"], z, latent, seed)
-            covered = coverage.summarise(judged, tissue, seed)
+            judged = reference_coverage.assess(
+                tissue, saved.reference, split["panel"], z, latent, seed
+            )
+            covered = reference_coverage.summarise(judged, tissue, seed)
             # What was not judged is left out: readers differ in how they take missing truth values.
             skeleton.obs = tissue.obs.assign(**judged.dropna(axis=1, how="all"))
         unseen = []

@@ -18,9 +18,9 @@ import impute
 from stlatent import graph, slots
 from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
-from stlatent.imputation import reliability
 from stlatent.imputation.candidates import CANDIDATES
 from stlatent.simulate import Settings, simulate
+from stlatent.trust import reliability
 from stlatent.vae import storage
 from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import TrainedVAE, VAESettings

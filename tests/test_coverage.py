@@ -16,12 +16,12 @@ from report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise
-from stlatent.imputation import coverage
-from stlatent.imputation.coverage import DISTANCE, FLAG, SCORE
 from stlatent.report import health
 from stlatent.report.coverage import sections
 from stlatent.report.inputs import Run, load
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
+from stlatent.trust import reference_coverage
+from stlatent.trust.reference_coverage import DISTANCE, FLAG, SCORE
 
 SMALL = Settings(n_cells=700, n_spots=200, n_reference=800)
 
@@ -52,7 +52,7 @@ def judge(tissue: AnnData, reference: AnnData, seed: int = 0) -> pd.DataFrame:
     panel = np.random.default_rng(0).permutation(shared)[:500].tolist()
     # Where the spots lie in the latent space plays no part in the flag.
     z = np.zeros((tissue.n_obs, latent.shape[1]), dtype=np.float32)
-    return coverage.assess(tissue, reference, panel, z, latent, seed)
+    return reference_coverage.assess(tissue, reference, panel, z, latent, seed)
 
 
 def without(reference: AnnData, cell_type: str) -> AnnData:
@@ -121,7 +121,7 @@ def test_a_reference_without_counts_serves(study: Study) -> None:
 
 def test_a_handful_of_spots_and_few_cells_serve(study: Study) -> None:
     tissue = study.samples["sample_a"].measured[:6].copy()
-    reference = study.reference[: coverage.MIN_CELLS].copy()
+    reference = study.reference[: reference_coverage.MIN_CELLS].copy()
     found = judge(tissue, reference)
     assert found[SCORE].between(0, 1).all()
     assert found[FLAG].dtype == bool
@@ -131,13 +131,13 @@ def test_a_handful_of_spots_and_few_cells_serve(study: Study) -> None:
 def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> None:
     tissue = study.samples["sample_a"].measured.copy()
     slots.note(tissue, label_key="cell_type")
-    found = judge(tissue, study.reference[: coverage.MIN_CELLS - 1].copy())
+    found = judge(tissue, study.reference[: reference_coverage.MIN_CELLS - 1].copy())
     assert found[SCORE].isna().all() and found[FLAG].isna().all()
     assert found[DISTANCE].notna().all()
-    summary = coverage.summarise(found, tissue, 0)
+    summary = reference_coverage.summarise(found, tissue, 0)
     assert json.loads(json.dumps(summary)) == {
         "uncovered": None, "by_label": None, "map": None, "false_discovery_rate": 0.1,
-        "not_judged": f"the reference has fewer than {coverage.MIN_CELLS} cells after quality control",
+        "not_judged": f"the reference has fewer than {reference_coverage.MIN_CELLS} cells after quality control",
     }  # fmt: skip
     tissue.obs = tissue.obs.assign(**found)
     slots.write(tissue, tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
@@ -162,26 +162,28 @@ def test_latent_distance_is_one_inside_the_reference_and_grows_outside() -> None
     rng = np.random.default_rng(0)
     latent = rng.normal(size=(2000, 5))
     inside, outside = rng.normal(size=(500, 5)), np.full((3, 5), 6.0)
-    assert np.median(coverage.latent_distance(inside, latent)) == pytest.approx(1, abs=0.1)
-    assert (coverage.latent_distance(outside, latent) > 2).all()
+    assert np.median(reference_coverage.latent_distance(inside, latent)) == pytest.approx(
+        1, abs=0.1
+    )
+    assert (reference_coverage.latent_distance(outside, latent) > 2).all()
 
 
 def test_chances_fall_through_the_end_of_the_null() -> None:
     rng = np.random.default_rng(0)
     null = rng.exponential(size=2000)
-    chances = coverage.tail_chances(np.array([-1.0, 0.7, 3.0, 12.0, 15.0]), null)
+    chances = reference_coverage.tail_chances(np.array([-1.0, 0.7, 3.0, 12.0, 15.0]), null)
     assert chances[0] == 1
     assert chances[1] == pytest.approx(np.exp(-0.7), abs=0.03)
     assert chances[2] == pytest.approx(np.exp(-3), rel=0.3)
     assert 0 < chances[4] < chances[3] < 1 / len(null)
     # However far out, a chance stays something to divide by.
-    assert coverage.tail_chances(np.array([1e6]), null)[0] > 0
+    assert reference_coverage.tail_chances(np.array([1e6]), null)[0] > 0
 
 
 def test_discoveries_are_those_of_benjamini_and_hochberg() -> None:
     chances = np.array([0.001, 0.008, 0.039, 0.041, 0.6])
-    assert coverage.discovery_threshold(chances, 0.05) == 0.008
-    assert coverage.discovery_threshold(np.ones(10), 0.1) == pytest.approx(0.01)
+    assert reference_coverage.discovery_threshold(chances, 0.05) == 0.008
+    assert reference_coverage.discovery_threshold(np.ones(10), 0.1) == pytest.approx(0.01)
 
 
 def test_a_summary_holds_shares_by_label_and_a_map(study: Study) -> None:
@@ -190,7 +192,7 @@ def test_a_summary_holds_shares_by_label_and_a_map(study: Study) -> None:
     table = pd.DataFrame(
         {SCORE: 0.9, FLAG: tissue.obs["cell_type"] != TISSUE_ONLY_TYPE}, index=tissue.obs_names
     )
-    summary = coverage.summarise(table, tissue, 0)
+    summary = reference_coverage.summarise(table, tissue, 0)
     rare = (tissue.obs["cell_type"] == TISSUE_ONLY_TYPE).sum()
     assert summary["uncovered"] == pytest.approx(rare / tissue.n_obs)
     assert summary["by_label"][TISSUE_ONLY_TYPE] == {"n": rare, "uncovered": 1.0}

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from stlatent import slots
-from stlatent.imputation import intervals
-from stlatent.imputation.intervals import (
+from stlatent.trust import intervals
+from stlatent.trust.intervals import (
     LEVELS,
     Genes,
     Model,
@@ -24,7 +24,7 @@ from stlatent.imputation.intervals import (
     measured_on_scale,
     on_count_scale,
 )
-from stlatent.imputation.variance import fit_variance
+from stlatent.trust.variance import fit_variance
 
 N_SPOTS = 400
 

@@ -19,7 +19,7 @@ from describe_input import main as describe_input
 from ingest import main as ingest_input
 from parse_sheet import main as parse_sheet
 from stlatent import readers, slots
-from stlatent.evaluation.report_card import labels_of
+from stlatent.evaluation.alignment_quality import labels_of
 from stlatent.failures import DataError
 from stlatent.readers.coordinates import read_coordinates
 from stlatent.readers.symbols import merge_repeated, symbols

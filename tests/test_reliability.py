@@ -16,13 +16,12 @@ from sklearn.metrics import roc_auc_score
 
 import calibrate as script
 from stlatent import slots
-from stlatent.evaluation import calibration
 from stlatent.failures import DataError
-from stlatent.imputation import intervals, reliability
-from stlatent.imputation.gene_features import COLUMNS, GeneFeatures
 from stlatent.imputation.predictors import Problem, kernel_ridge, knn, ridge
 from stlatent.imputation.problem import Fold
-from stlatent.imputation.reliability import FEATURES, NORMALISED, RAW
+from stlatent.trust import calibration, intervals, reliability
+from stlatent.trust.gene_features import COLUMNS, GeneFeatures
+from stlatent.trust.reliability import FEATURES, NORMALISED, RAW
 
 
 def features(n: int, seed: int) -> pd.DataFrame:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
-from stlatent.imputation.gene_features import COLUMNS, COMPARED, GeneFeatures
 from stlatent.imputation.imputer import Imputer, gene_blocks
-from stlatent.imputation.intervals import LIBRARY, MEAN, SPREAD
 from stlatent.imputation.problem import reference_cells
+from stlatent.trust.gene_features import COLUMNS, COMPARED, GeneFeatures
+from stlatent.trust.intervals import LIBRARY, MEAN, SPREAD
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -72,7 +72,7 @@ def write_imputed(
     normalised
         Whether to add ``layers['normalised']`` of the default method.
     features
-        Whether to add to ``var`` what `stlatent.imputation.gene_features` says of the default method.
+        Whether to add to ``var`` what `stlatent.trust.gene_features` says of the default method.
     unseen
         Imputers that see no measurement of some genes of the panel, and those genes. The features of
         a gene of the panel come from there, or it has none: predicted from itself, any gene looks

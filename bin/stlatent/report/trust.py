@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.imputation.reliability import LABELS, UNTESTABLE
 from stlatent.report.content import (
     TRUST,
     Fragment,
@@ -20,6 +19,7 @@ from stlatent.report.content import (
     words,
 )
 from stlatent.report.inputs import Json, Run
+from stlatent.trust.reliability import LABELS, UNTESTABLE
 
 COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}
 NOMINAL = "nominal"

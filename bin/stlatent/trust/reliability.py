@@ -1,7 +1,7 @@
 """How far the imputed values of a gene can be believed.
 
 A model predicts the correlation (PCC) that a measurement would show, from what is known of any gene
-(`stlatent.imputation.gene_features`). A measurement is noisy, and no prediction correlates with it by
+(`stlatent.trust.gene_features`). A measurement is noisy, and no prediction correlates with it by
 more than the square root of its reliability (attenuation; Spearman, Am. J. Psychol. 1904). So the PCC
 is that ceiling, which sampling of molecules sets, times a linear function of all features. A sum
 would believe genes that are alike in the reference equally, however few molecules of them are there.
@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
-from stlatent.imputation.gene_features import fisher
-from stlatent.imputation.variance import fit_variance
+from stlatent.trust.gene_features import fisher
+from stlatent.trust.variance import fit_variance
 
 Array = np.ndarray
 

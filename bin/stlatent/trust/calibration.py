@@ -15,11 +15,11 @@ from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError, reading
-from stlatent.imputation import intervals, reliability
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.imputation.problem import Fold, require_genes
 from stlatent.inputs.qc import PANEL_GENES
 from stlatent.sampling import subset
+from stlatent.trust import intervals, reliability
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -19,9 +19,9 @@ from scipy.spatial import cKDTree
 from stlatent.correlation import pcc
 from stlatent.expression import standardise
 from stlatent.graph import morans_i, neighbour_mean, row_weights
-from stlatent.imputation.intervals import MEAN, SPREAD
 from stlatent.imputation.predictors import KERNEL_RIDGE, KERNEL_SCALE, Problem
 from stlatent.sampling import subset
+from stlatent.trust.intervals import MEAN, SPREAD
 
 Array = np.ndarray
 

@@ -27,7 +27,7 @@ from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
-from stlatent.imputation.variance import fit_variance
+from stlatent.trust.variance import fit_variance
 
 if TYPE_CHECKING:
     from anndata import AnnData

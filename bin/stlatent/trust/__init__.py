@@ -1,0 +1,1 @@
+"""How far each imputed value can be trusted: covered locations, intervals, reliability."""
