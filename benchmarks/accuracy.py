@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 from stlatent import devices, expression
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.trainer import AlignmentSettings, align, place
+from stlatent.baselines import PEERS
+from stlatent.baselines import on_tissue_scale as peer_on_tissue_scale
 from stlatent.evaluation import metrics
 from stlatent.imputation import inner_folds, predictors
 from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
 from stlatent.imputation.imputer import DECODER, STACK, Imputer
 from stlatent.imputation.problem import build_problem, on_tissue_scale
 from stlatent.inputs import genes
-from stlatent.peers import PEERS
-from stlatent.peers import on_tissue_scale as peer_on_tissue_scale
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from stlatent import failures, slots
-from stlatent.imputation.baselines import write_baselines
+from stlatent.baselines.output import write_baselines
 from stlatent.imputation.predictors import predictor
 from stlatent.imputation.problem import Fold, build_problem, on_tissue_scale, read_fold
 

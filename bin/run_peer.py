@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.imputation.baselines import write_baselines
+from stlatent.baselines import PEERS, on_tissue_scale
+from stlatent.baselines.output import write_baselines
 from stlatent.imputation.problem import read_fold
-from stlatent.peers import PEERS, on_tissue_scale
 
 
 @click.command(help=__doc__)

@@ -16,12 +16,12 @@ from scipy import sparse
 import run_baselines
 import run_peer
 from stlatent import slots
+from stlatent.baselines import PEERS, gimvi, on_tissue_scale, spage, tangram
 from stlatent.evaluation import metrics
 from stlatent.expression import visible_library
 from stlatent.failures import DataError
 from stlatent.imputation.predictors import PREDICTORS
 from stlatent.imputation.problem import Fold
-from stlatent.peers import PEERS, gimvi, on_tissue_scale, spage, tangram
 from stlatent.simulate import Settings, Study, simulate
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stlatent.peers import PEERS
+from stlatent.baselines import PEERS
 from stlatent.report.inputs import Run
 
 OURS = "stlatent"

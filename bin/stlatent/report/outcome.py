@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stlatent.peers import PEERS
+from stlatent.baselines import PEERS
 from stlatent.report.accuracy_summary import is_ours
 from stlatent.report.inputs import FULL_FIT, Json, Run
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stlatent.peers import gimvi, spage, tangram
-from stlatent.peers.interface import Peer, Prediction, on_tissue_scale
+from stlatent.baselines import gimvi, spage, tangram
+from stlatent.baselines.interface import Peer, Prediction, on_tissue_scale
 
 __all__ = ["PEERS", "Peer", "Prediction", "on_tissue_scale"]
 

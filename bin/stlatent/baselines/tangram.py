@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from stlatent.baselines.interface import Prediction
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.failures import DataError
 from stlatent.imputation.problem import require_genes
-from stlatent.peers.interface import Prediction
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def predict(
     median library and logged, the tissue as it is, as the authors advise. A projected value is a
     sum over the cells mapped to a spot and follows the spot's counts up to a factor, which is
     chosen so that the projected panel adds up to the measured one. Parameters and errors as in
-    `stlatent.peers.interface`.
+    `stlatent.baselines.interface`.
 
     Parameters
     ----------

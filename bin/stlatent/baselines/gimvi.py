@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from stlatent.baselines.interface import Prediction
 from stlatent.expression import linear
 from stlatent.failures import DataError
 from stlatent.imputation.problem import reference_cells, require_genes
-from stlatent.peers.interface import Prediction
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -37,7 +37,7 @@ def predict(
     negative binomial for the tissue; values are rates that include the library. Cells without a
     count in these genes take no part, spots without one in the panel are predicted 0. Intensities
     are given to the negative binomial as they are. Parameters and errors as in
-    `stlatent.peers.interface`.
+    `stlatent.baselines.interface`.
 
     Parameters
     ----------

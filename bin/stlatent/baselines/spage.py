@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stlatent.baselines.interface import Prediction
 from stlatent.failures import DataError
 from stlatent.imputation.predictors import varying_panel
 from stlatent.imputation.problem import build_problem
-from stlatent.peers.interface import Prediction
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,7 +25,7 @@ _CHUNK = 4096
 def predict(
     spatial: AnnData, reference: AnnData, panel: list[str], hidden: list[str], seed: int
 ) -> Prediction:
-    """Predict ``hidden`` as SpaGE does; parameters and errors as in `stlatent.peers.interface`."""
+    """Predict ``hidden`` as SpaGE does; parameters and errors as in `stlatent.baselines.interface`."""
     problem = build_problem(spatial, reference, panel, hidden, hidden, seed)
     usable = varying_panel(problem)
     if not usable.any():
