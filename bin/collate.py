@@ -10,7 +10,7 @@ import click
 
 from stlatent.failures import exit_codes
 from stlatent.report import write_report
-from stlatent.report.inputs import load
+from stlatent.report.run.read import load
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

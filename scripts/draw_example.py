@@ -20,7 +20,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stlatent.report.maps import panel, point_diameter, small
+from stlatent.report.chapters.maps import panel, point_diameter, small
 
 WORDS = {"high": "use it", "medium": "a hint, to be confirmed", "low": "do not interpret"}
 COLOURS = {"high": "#1a7f37", "medium": "#9a6700", "low": "#b42318"}

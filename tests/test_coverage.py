@@ -16,9 +16,9 @@ from report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise
-from stlatent.report import health
-from stlatent.report.coverage import sections
-from stlatent.report.inputs import Run, load
+from stlatent.report.chapters.reference_coverage import sections
+from stlatent.report.run import health
+from stlatent.report.run.read import Run, load
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
 from stlatent.trust import reference_coverage
 from stlatent.trust.reference_coverage import DISTANCE, FLAG, SCORE

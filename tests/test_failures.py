@@ -27,7 +27,7 @@ from stlatent.failures import (
     DataError,
 )
 from stlatent.imputation.problem import read_fold
-from stlatent.report import lost
+from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -279,7 +279,7 @@ RECORD = {
 
 
 def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
-    failure = lost.failure(RECORD, {"ref"})
+    failure = dead_tasks.failure(RECORD, {"ref"})
     assert {name: failure[name] for name in ("id", "kind", "step", "fold")} == {
         "id": "s1", "kind": "sample", "step": "ALIGN", "fold": "2",
     }  # fmt: skip
@@ -306,7 +306,7 @@ def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
     ],
 )
 def test_the_reason_says_what_happened_and_the_cure(changes, says):
-    assert says in lost.explain(RECORD | changes)
+    assert says in dead_tasks.explain(RECORD | changes)
 
 
 @pytest.mark.parametrize(
@@ -319,19 +319,19 @@ def test_the_reason_says_what_happened_and_the_cure(changes, says):
     ],
 )
 def test_tags_of_tasks_are_read(process, tag, expected):
-    failure = lost.failure(RECORD | {"process": process, "tag": tag}, {"ref"})
+    failure = dead_tasks.failure(RECORD | {"process": process, "tag": tag}, {"ref"})
     assert expected.items() <= failure.items()
 
 
 def test_the_reason_of_an_input_whose_reading_was_killed_is_filled_in():
     known = [{"id": "s1", "step": "CHECK_INPUT", "reason": "no result", "source": "spatial_2"}]
     record = RECORD | {"process": "DESCRIBE_INPUT", "tag": "spatial_2"}
-    assert lost.failures([record], set(), known) == []
+    assert dead_tasks.failures([record], set(), known) == []
     assert "no result: out of memory, or killed 3 times" in known[0]["reason"]
 
 
 def test_a_task_of_no_sample_is_no_failure_of_one():
-    assert lost.failures([RECORD | {"process": "CHECK_DEVICE", "tag": None}], set(), []) == []
+    assert dead_tasks.failures([RECORD | {"process": "CHECK_DEVICE", "tag": None}], set(), []) == []
 
 
 def test_the_configuration_retries_the_statuses_of_the_steps():

@@ -17,9 +17,9 @@ from describe_input import main as describe_input
 from parse_sheet import main as parse_sheet
 from stlatent.readers.describe import describe
 from stlatent.readers.overlap import overlapping_sections
-from stlatent.report import summary
-from stlatent.report.content import escape
-from stlatent.report.inputs import load
+from stlatent.report.chapters import summary
+from stlatent.report.page.content import escape
+from stlatent.report.run.read import load
 
 REAL = (
     "cerebellum_rctd",

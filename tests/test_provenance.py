@@ -14,8 +14,10 @@ from crate import action, read_crate
 from describe_input import main as describe_input
 from report_inputs import SHA, write_run
 from stlatent.inputs.checksums import checksums
-from stlatent.report import about, provenance, write_report
-from stlatent.report.inputs import Run, load
+from stlatent.report import write_report
+from stlatent.report.chapters import about
+from stlatent.report.run import provenance
+from stlatent.report.run.read import Run, load
 from test_pipeline import DEMO, ROOT
 
 

@@ -14,21 +14,13 @@ import pandas as pd
 import pytest
 
 from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
-from stlatent.report import (
-    accuracy,
-    alignment,
-    candidates,
-    health,
-    maps,
-    quality,
-    seeds,
-    trust,
-    write_report,
-)
-from stlatent.report.accuracy_summary import compared_methods
-from stlatent.report.headline import headline
-from stlatent.report.inputs import SCORE_COLUMNS, Run, load, read_scores
-from stlatent.report.outcome import SILENT, missing_methods, outcomes
+from stlatent.report import write_report
+from stlatent.report.chapters import accuracy, alignment, candidates, maps, quality, seeds, trust
+from stlatent.report.run import health
+from stlatent.report.run.accuracy_summary import compared_methods
+from stlatent.report.run.headline import headline
+from stlatent.report.run.outcome import SILENT, missing_methods, outcomes
+from stlatent.report.run.read import SCORE_COLUMNS, Run, load, read_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "assets" / "multiqc_config.yml"
@@ -462,14 +454,14 @@ def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
 
 
 def test_histograms_are_shown_over_values() -> None:
-    from stlatent.report.quality import as_percent
+    from stlatent.report.chapters.quality import as_percent
 
     assert as_percent([[1.0, 1], [1.0, 1], [2.0, 6]]) == [[9.0, 25.0], [99.0, 75.0]]
     assert as_percent([[0.0, 0]]) == [[0.1, 0.0]]
 
 
 def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
-    from stlatent.report.training import vae_curves
+    from stlatent.report.chapters.training import vae_curves
 
     series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
     run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})

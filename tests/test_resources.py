@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from report_inputs import TASKS, write_run
-from stlatent.report import resources
-from stlatent.report.costs import Cost, costs, read_tasks, seconds, share, size
-from stlatent.report.inputs import Run, load
+from stlatent.report.chapters import resources
+from stlatent.report.run.costs import Cost, costs, read_tasks, seconds, share, size
+from stlatent.report.run.read import Run, load
 
 HEADER = TASKS.partition("\n")[0]
 

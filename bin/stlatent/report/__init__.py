@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stlatent.report import (
+from stlatent.report.chapters import (
     about,
     accuracy,
     alignment,
-    coverage,
-    health_section,
+    health,
     maps,
-    provenance,
     quality,
+    reference_coverage,
     resources,
     summary,
     training,
     trust,
 )
-from stlatent.report.content import Fragment
-from stlatent.report.headline import failed_samples, headline, n_finished
-from stlatent.report.inputs import Run
-from stlatent.report.outcome import outcomes
+from stlatent.report.page.content import Fragment
+from stlatent.report.run import provenance
+from stlatent.report.run.headline import failed_samples, headline, n_finished
+from stlatent.report.run.outcome import outcomes
+from stlatent.report.run.read import Run
 
 
 def write_report(run: Run, folder: Path) -> None:
@@ -31,7 +31,7 @@ def write_report(run: Run, folder: Path) -> None:
     Parameters
     ----------
     run
-        What `stlatent.report.inputs.load` returned.
+        What `stlatent.report.run.read.load` returned.
     folder
         Made if need be. Gets ``*_mqc.json``, ``maps/*.png``, ``scores.csv``, ``headline.json``
         and ``provenance.json``.
@@ -54,11 +54,11 @@ def fragments(run: Run, folder: Path) -> list[Fragment]:
     """Return the sections of the report; the maps are also written as files into ``folder``."""
     return [
         *summary.sections(run),
-        *health_section.sections(run),
+        *health.sections(run),
         *accuracy.sections(run),
         *trust.sections(run),
         *maps.sections(run, folder),
-        *coverage.sections(run),
+        *reference_coverage.sections(run),
         *quality.sections(run),
         *training.sections(run),
         *alignment.sections(run),

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from stlatent.report.accuracy_summary import NULL, OURS, sample_medians, value
-from stlatent.report.content import signed
-from stlatent.report.inputs import FULL_FIT, Json, Run
+from stlatent.report.page.content import signed
+from stlatent.report.run.accuracy_summary import NULL, OURS, sample_medians, value
+from stlatent.report.run.read import FULL_FIT, Json, Run
 
 Verdict = Literal["passed", "warned", "failed", "not_run"]
 SEVERITY: tuple[Verdict, ...] = ("not_run", "passed", "warned", "failed")

@@ -8,9 +8,16 @@ from statistics import fmean
 
 import pandas as pd
 
-from stlatent.report.accuracy_summary import OURS, is_ours, without_gaps
-from stlatent.report.content import ACCURACY, Fragment, escape, html_table, signed, text_section
-from stlatent.report.inputs import FULL_FIT, Run
+from stlatent.report.page.content import (
+    ACCURACY,
+    Fragment,
+    escape,
+    html_table,
+    signed,
+    text_section,
+)
+from stlatent.report.run.accuracy_summary import OURS, is_ours, without_gaps
+from stlatent.report.run.read import FULL_FIT, Run
 
 COMBINED = """stlatent combines several candidates; their weights are learned on measured genes other
 than those scored here, and shown as the mean over folds."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.content import ALIGNMENT, Fragment, Headers, number, score, table, words
-from stlatent.report.health import KNN
-from stlatent.report.inputs import Json, Run
+from stlatent.report.page.content import ALIGNMENT, Fragment, Headers, number, score, table, words
+from stlatent.report.run.health import KNN
+from stlatent.report.run.read import Json, Run
 
 SPACES = {"X_vae": "VAE", "pca": "PCA"}
 TISSUE_SPACES = {

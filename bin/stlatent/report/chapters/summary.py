@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report import health
-from stlatent.report.accuracy_summary import (
-    BELIEVABLE,
-    NULL,
-    OURS,
-    baselines,
-    best_baseline,
-    sample_medians,
-    share_above,
-    value,
-)
-from stlatent.report.content import (
+from stlatent.report.page.content import (
     SUMMARY,
     Fragment,
     Headers,
@@ -28,9 +17,20 @@ from stlatent.report.content import (
     verdict,
     words,
 )
-from stlatent.report.headline import headline
-from stlatent.report.inputs import Json, Run
-from stlatent.report.outcome import Outcome, outcomes
+from stlatent.report.run import health
+from stlatent.report.run.accuracy_summary import (
+    BELIEVABLE,
+    NULL,
+    OURS,
+    baselines,
+    best_baseline,
+    sample_medians,
+    share_above,
+    value,
+)
+from stlatent.report.run.headline import headline
+from stlatent.report.run.outcome import Outcome, outcomes
+from stlatent.report.run.read import Json, Run
 
 STYLE = """<style>
 #page_title, #mqc_welcome, #mqc-nav-header, .mqc-toolbox-buttons .mqc-toolbox-label {

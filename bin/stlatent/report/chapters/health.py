@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stlatent.report.content import (
+from stlatent.report.page.content import (
     HEALTH,
     Fragment,
     badge,
@@ -12,9 +12,9 @@ from stlatent.report.content import (
     text_section,
     verdict,
 )
-from stlatent.report.health import CHECKS, SEVERITY, Check, Result, run_checks, worst
-from stlatent.report.inputs import Run
-from stlatent.report.outcome import outcomes
+from stlatent.report.run.health import CHECKS, SEVERITY, Check, Result, run_checks, worst
+from stlatent.report.run.outcome import outcomes
+from stlatent.report.run.read import Run
 
 DESCRIPTION = (
     "Every check in every sample; hover over a heading for its question. "

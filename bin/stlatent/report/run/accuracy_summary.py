@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stlatent.baselines import PEERS
-from stlatent.report.inputs import Run
+from stlatent.report.run.read import Run
 
 OURS = "stlatent"
 NULL = "null"

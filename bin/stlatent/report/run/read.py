@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from stlatent.failures import reading
-from stlatent.report.costs import read_tasks
-from stlatent.report.lost import failures
+from stlatent.report.run.costs import read_tasks
+from stlatent.report.run.dead_tasks import failures
 
 Json = dict[str, Any]
 
@@ -72,7 +72,7 @@ class Run:
     scores
         One row per sample, arm, method, fold, seed and gene.
     tasks
-        One row per attempt of a task (`stlatent.report.costs.read_tasks`), or None.
+        One row per attempt of a task (`stlatent.report.run.costs.read_tasks`), or None.
     accelerators
         How many a task asked for, by process.
     sources

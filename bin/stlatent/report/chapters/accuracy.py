@@ -6,19 +6,8 @@ import numpy as np
 import pandas as pd
 
 from stlatent.expression import MIN_VISIBLE_COUNTS
-from stlatent.report import candidates, seeds
-from stlatent.report.accuracy_summary import (
-    BELIEVABLE,
-    MEASURES,
-    OURS,
-    baselines,
-    best_baseline,
-    compared_methods,
-    sample_medians,
-    value,
-    without_gaps,
-)
-from stlatent.report.content import (
+from stlatent.report.chapters import candidates, seeds
+from stlatent.report.page.content import (
     ACCURACY,
     METHOD_COLOURS,
     Fragment,
@@ -33,8 +22,19 @@ from stlatent.report.content import (
     table,
     text_section,
 )
-from stlatent.report.inputs import Run
-from stlatent.report.outcome import missing_methods
+from stlatent.report.run.accuracy_summary import (
+    BELIEVABLE,
+    MEASURES,
+    OURS,
+    baselines,
+    best_baseline,
+    compared_methods,
+    sample_medians,
+    value,
+    without_gaps,
+)
+from stlatent.report.run.outcome import missing_methods
+from stlatent.report.run.read import Run
 
 GENES_SHOWN = 8
 SAMPLES_WITH_ALL_BARS = 12

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stlatent.report.content import (
+from stlatent.report.chapters.maps import DPI, PANEL_INCHES, SAMPLES_EMBEDDED, point_diameter, small
+from stlatent.report.page.content import (
     COVERAGE,
     Fragment,
     escape,
@@ -17,8 +18,7 @@ from stlatent.report.content import (
     text_section,
     words,
 )
-from stlatent.report.inputs import FULL_FIT, Json, Run
-from stlatent.report.maps import DPI, PANEL_INCHES, SAMPLES_EMBEDDED, point_diameter, small
+from stlatent.report.run.read import FULL_FIT, Json, Run
 
 LABELS_NAMED = 3
 # Uncovered, the limit, barely and well covered.

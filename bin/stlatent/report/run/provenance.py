@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report import resources
-from stlatent.report.content import ABOUT, Fragment, escape, html_table, text_section
-from stlatent.report.headline import failed_samples
-from stlatent.report.inputs import Json, Run
-from stlatent.report.outcome import outcomes
+from stlatent.report.chapters import resources
+from stlatent.report.page.content import ABOUT, Fragment, escape, html_table, text_section
+from stlatent.report.run.headline import failed_samples
+from stlatent.report.run.outcome import outcomes
+from stlatent.report.run.read import Json, Run
 
 FILES_SHOWN = 200
 UNITS = ("B", "KB", "MB", "GB", "TB")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report import provenance
-from stlatent.report.content import ABOUT, Fragment, escape, html_table, text_section
-from stlatent.report.inputs import Run
+from stlatent.report.page.content import ABOUT, Fragment, escape, html_table, text_section
+from stlatent.report.run import provenance
+from stlatent.report.run.read import Run
 
 FACT_NAMES = {
     "name": "Run",

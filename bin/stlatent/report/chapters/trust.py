@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.content import (
+from stlatent.report.page.content import (
     TRUST,
     Fragment,
     Headers,
@@ -18,7 +18,7 @@ from stlatent.report.content import (
     text_section,
     words,
 )
-from stlatent.report.inputs import Json, Run
+from stlatent.report.run.read import Json, Run
 from stlatent.trust.reliability import LABELS, UNTESTABLE
 
 COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}

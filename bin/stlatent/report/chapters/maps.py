@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stlatent.report.content import MAPS, Fragment, escape, signed, text_section
-from stlatent.report.inputs import Json, Run
+from stlatent.report.page.content import MAPS, Fragment, escape, signed, text_section
+from stlatent.report.run.read import Json, Run
 
 SAMPLES_EMBEDDED = 12
 SAMPLES_OPEN = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.content import (
+from stlatent.report.page.content import (
     QUALITY,
     Fragment,
     Headers,
@@ -14,7 +14,7 @@ from stlatent.report.content import (
     table,
     words,
 )
-from stlatent.report.inputs import Json, Run
+from stlatent.report.run.read import Json, Run
 
 REASONS = {
     "min_counts": ("too few counts", "#D55E00"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stlatent.baselines import PEERS
-from stlatent.report.accuracy_summary import is_ours
-from stlatent.report.inputs import FULL_FIT, Json, Run
+from stlatent.report.run.accuracy_summary import is_ours
+from stlatent.report.run.read import FULL_FIT, Json, Run
 
 SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
 UNCALIBRATED = "the imputed genes are there, without intervals and reliability"

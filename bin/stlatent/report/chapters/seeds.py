@@ -6,9 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from stlatent.report.accuracy_summary import is_ours, methods_in_order, without_gaps
-from stlatent.report.content import ACCURACY, Fragment, escape, html_table, signed, text_section
-from stlatent.report.inputs import NO_SEED, Run
+from stlatent.report.page.content import (
+    ACCURACY,
+    Fragment,
+    escape,
+    html_table,
+    signed,
+    text_section,
+)
+from stlatent.report.run.accuracy_summary import is_ours, methods_in_order, without_gaps
+from stlatent.report.run.read import NO_SEED, Run
 
 STATISTICS = ("median", "mean")
 MEASURES = {"pcc_normalised": "normalised", "pcc": "raw"}

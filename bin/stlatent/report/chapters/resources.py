@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from stlatent.report.content import (
+from stlatent.report.page.content import (
     RESOURCES,
     Fragment,
     escape,
@@ -14,8 +14,8 @@ from stlatent.report.content import (
     table,
     text_section,
 )
-from stlatent.report.costs import Cost, costs, total
-from stlatent.report.inputs import Run
+from stlatent.report.run.costs import Cost, costs, total
+from stlatent.report.run.read import Run
 
 MEMORY_HEADROOM = 1.25
 TIME_HEADROOM = 2

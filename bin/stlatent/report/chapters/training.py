@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stlatent.report.content import TRAINING, Fragment, escape, series_colours, series_style
-from stlatent.report.health import WARMUP_WARN
-from stlatent.report.inputs import Json, Run
+from stlatent.report.page.content import TRAINING, Fragment, escape, series_colours, series_style
+from stlatent.report.run.health import WARMUP_WARN
+from stlatent.report.run.read import Json, Run
 
 LOSSES = {
     "reconstruction": "Reconstruction",
