@@ -37,13 +37,13 @@ test-full: setup ## Run the tests, the slow ones too
 	@$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 test-docker: setup ## Run the demo in Docker containers and compare it with a plain run
-	@tests/containers/test_engine.sh docker
+	@tests/platforms/containers/test_engine.sh docker
 
 test-podman: setup ## The same with Podman
-	@tests/containers/test_engine.sh podman
+	@tests/platforms/containers/test_engine.sh podman
 
 test-slurm: setup ## Run the demo on a Slurm of this machine, with killed jobs and a drained node
-	@$(PYTHON) tests/slurm/run.py $(ARGS)
+	@$(PYTHON) tests/platforms/slurm/run.py $(ARGS)
 
 lint: setup ## Check style, types and the pipeline's language
 	@$(PYTHON) -m ruff check bin tests scripts benchmarks

@@ -15,6 +15,7 @@ from scipy import sparse
 
 import run_baselines
 import run_peer
+from builders.project import ROOT
 from stlatent import slots
 from stlatent.baselines import PEERS, gimvi, on_tissue_scale, spage, tangram
 from stlatent.evaluation import metrics
@@ -24,7 +25,6 @@ from stlatent.imputation.predictors import PREDICTORS
 from stlatent.imputation.problem import Fold
 from stlatent.simulate import Settings, Study, simulate
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAINED = {
     "tangram": partial(tangram.predict, epochs=150),
     "gimvi": partial(gimvi.predict, epochs=150),

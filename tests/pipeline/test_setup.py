@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from builders.project import ROOT
+
 THIS = Path(sys._base_executable)  # type: ignore[attr-defined]
 TOOLS = ("bash", "cat", "cmp", "dirname", "env", "grep", "rm", "sed", "sort")
 UV = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from crate import action, read_crate
+from builders.crate import action, read_crate
+from builders.project import DEMO, ROOT
+from builders.report_inputs import SHA, write_run
 from describe_input import main as describe_input
-from report_inputs import SHA, write_run
 from stlatent.inputs.checksums import checksums
 from stlatent.report import write_report
 from stlatent.report.chapters import about
 from stlatent.report.run import provenance
 from stlatent.report.run.read import Run, load
-from test_pipeline import DEMO, ROOT
 
 
 def given(folder: Path) -> Run:

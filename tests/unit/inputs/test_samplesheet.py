@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
 
+from builders.project import ROOT
 from stlatent.inputs import check
 from stlatent.inputs.samplesheet import (
     Columns,
@@ -17,7 +17,7 @@ from stlatent.inputs.samplesheet import (
     parse,
 )
 
-SCHEMA = Path(__file__).parents[1] / "assets" / "schema_input.json"
+SCHEMA = ROOT / "assets" / "schema_input.json"
 COLUMNS = Columns.read(SCHEMA)
 HEADER = "sample,spatial,reference"
 GENES = [f"Gene{number}" for number in range(20)]

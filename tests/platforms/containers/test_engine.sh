@@ -6,7 +6,7 @@
 # BASE_IMAGE, INDEX, ... as in scripts/build_images.sh; without BASE_IMAGE the official Python image
 # is pulled, and where that fails a base is made with debootstrap.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 
 engine=${1:?which engine: docker or podman}
 project=$PWD
@@ -72,7 +72,7 @@ find_base() {
             BASE_IMAGE=docker.io/library/$official
         else
             BASE_IMAGE=localhost/stlatent-base:trixie
-            tests/containers/local_base.sh "$engine" "$BASE_IMAGE"
+            tests/platforms/containers/local_base.sh "$engine" "$BASE_IMAGE"
         fi
     fi
     export BASE_IMAGE

@@ -12,7 +12,7 @@ import pytest
 from anndata import AnnData
 from sklearn.metrics import roc_auc_score
 
-from report_inputs import write_run
+from builders.report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise

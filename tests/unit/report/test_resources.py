@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from report_inputs import TASKS, write_run
+from builders.report_inputs import TASKS, write_run
 from stlatent.report.chapters import resources
 from stlatent.report.run.costs import Cost, costs, read_tasks, seconds, share, size
 from stlatent.report.run.read import Run, load

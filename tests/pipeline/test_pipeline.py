@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -13,51 +12,20 @@ from pathlib import Path
 import h5py
 import pytest
 
-from crate import action, read_crate
+from builders.crate import action, read_crate
+from builders.project import (
+    DEMO,
+    PROCESSES,
+    QUICK_PARAMETERS,
+    ROOT,
+    SCRIPTS,
+    copy_project,
+    edit,
+    process,
+    tasks,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "assets" / "demo"
-SCRIPTS = ("main.nf", "functions", "modules", "conf", "nextflow.config")
-PROCESSES = {
-    "PARSE_SHEET",
-    "DESCRIBE_INPUT",
-    "CHECK_INPUT",
-    "CHECK_DEVICE",
-    "INGEST",
-    "QUALITY_CONTROL",
-    "QUALITY_CONTROL_REFERENCE",
-    "SELECT_GENES",
-    "TRAIN_VAE",
-    "SPLIT_GENES",
-    "ALIGN",
-    "IMPUTE",
-    "BASELINES",
-    "SCORE",
-    "EVALUATE",
-    "CALIBRATE",
-    "COLLATE",
-    "MULTIQC",
-}
-QUICK_PARAMETERS = {
-    "n_hvg": 100,
-    "vae_max_epochs": 5,
-    "vae_kl_warmup_epochs": 2,
-    "n_alignment_genes": 50,
-    "alignment_pretrain_epochs": 5,
-    "alignment_discriminator_epochs": 2,
-    "alignment_epochs": 5,
-    "n_folds": 2,
-    "evaluation_genes": 20,
-    "baselines": "null,knn,spage",
-}
 QUICK = [part for name, value in QUICK_PARAMETERS.items() for part in (f"--{name}", str(value))]
-
-
-def tasks(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of the newest trace of a run."""
-    newest = max((folder / "results" / "pipeline_info").glob("trace_*.txt"))
-    with newest.open() as trace:
-        return list(csv.DictReader(trace, delimiter="\t"))
 
 
 # Which GPU is visible is asked anew in every run.
@@ -71,10 +39,6 @@ def repeated(folder: Path) -> list[dict[str, str]]:
     ]
 
 
-def process(task: dict[str, str]) -> str:
-    return task["name"].split(" ")[0].split(":")[-1]
-
-
 def files(folder: Path) -> set[str]:
     results = folder / "results"
     found = {path.relative_to(results) for path in results.rglob("*") if path.is_file()}
@@ -85,30 +49,10 @@ def check_encoding(name: str, encoding: str) -> None:
     assert encoding != "nullable-string-array", name
 
 
-def copy_project(folder: Path) -> Path:
-    """Copy the pipeline, so that a test may change it."""
-    for name in (*SCRIPTS, "bin", "assets", "nextflow_schema.json"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name)
-        else:
-            folder.mkdir(exist_ok=True)
-            shutil.copy(source, folder / name)
-    return folder
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Copy the pipeline into a folder whose name needs quotes."""
     return copy_project(tmp_path / "a user's project")
-
-
-def edit(project: Path, name: str, old: str, new: str) -> None:
-    """Change the text of a process, which must be there once."""
-    module = project / "modules" / name / "main.nf"
-    text = module.read_text()
-    assert text.count(old) == 1
-    module.write_text(text.replace(old, new))
 
 
 def test_a_stub_run_and_what_each_change_repeats(run_pipeline, project, tmp_path):

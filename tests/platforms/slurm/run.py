@@ -24,7 +24,7 @@ from typing import Any
 
 from cluster import Cluster, missing_programs, running
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 NEXTFLOW = ROOT / ".nextflow-runtime" / "nextflow"
 ON_GPU = {"TRAIN_VAE", "ALIGN", "CHECK_DEVICE"}
@@ -133,7 +133,7 @@ def cause_trouble(watch: Watch) -> list[Trouble]:
 def drain_and_resume(watch: Watch, seconds: float = 20) -> None:
     watch.until("a job that waits for the GPU", lambda: watch.jobs("PENDING", "gpu"))
     watch.cluster.ask(
-        "scontrol", "update", "NodeName=gpu1", "State=DRAIN", "Reason=tests/slurm/run.py"
+        "scontrol", "update", "NodeName=gpu1", "State=DRAIN", "Reason=tests/platforms/slurm/run.py"
     )
     say("gpu1 set to drain")
     watch.until("gpu1 drained", lambda: watch.cluster.node_states()["gpu1"] == "drained")

@@ -20,10 +20,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from builders.project import QUICK_PARAMETERS, ROOT, copy_project, damage_inside, edit, tasks
 from stlatent import slots
 from stlatent.simulate import Settings, simulate
-from test_failures import damage_inside
-from test_pipeline import QUICK_PARAMETERS, ROOT, copy_project, edit, tasks
 
 SIZES = Settings(n_genes=620, n_panel=60, n_cells=200, n_spots=60, n_reference=200)
 PARAMETERS = QUICK_PARAMETERS | {

@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from builders.project import ROOT
+
 CONTAINERS = ROOT / "containers"
 ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud", "conda")
 KINDS = ("cpu", "gpu")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from test_pipeline import DEMO, PROCESSES, ROOT
+from builders.project import DEMO, PROCESSES, ROOT
 
 GPU_PROCESSES = {"CHECK_DEVICE", "TRAIN_VAE", "ALIGN"}
 CPU_IMAGE, GPU_IMAGE = "registry.example/stlatent:cpu", "registry.example/stlatent:gpu"

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report_inputs import REASON, alignment_history, evaluation, imputation, write_run
+from builders.project import ROOT
+from builders.report_inputs import REASON, alignment_history, evaluation, imputation, write_run
 from stlatent.report import write_report
 from stlatent.report.chapters import accuracy, alignment, candidates, maps, quality, seeds, trust
 from stlatent.report.run import health
@@ -22,7 +23,6 @@ from stlatent.report.run.headline import headline
 from stlatent.report.run.outcome import SILENT, missing_methods, outcomes
 from stlatent.report.run.read import SCORE_COLUMNS, Run, load, read_scores
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "assets" / "multiqc_config.yml"
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from builders.project import ROOT, damage_inside
 from stlatent import failures, readers, slots
 from stlatent.failures import (
     DAMAGED_EXIT,
@@ -29,8 +30,6 @@ from stlatent.failures import (
 from stlatent.imputation.problem import read_fold
 from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def status_of(error: BaseException, tmp_path: Path) -> tuple[int, dict[str, Any] | None]:
@@ -225,18 +224,6 @@ def test_an_h5ad_that_is_broken_inside_is_described_as_unreadable(tmp_path):
     described = readers.describe(path, "reference")
     assert "cut short, damaged" in described["unreadable"]
     assert "Cure: copy or download the file again" in described["unreadable"]
-
-
-def damage_inside(path: Path) -> None:
-    """Break the stored values of X, so that the file opens and its matrix does not."""
-    import h5py
-
-    with h5py.File(path) as file:
-        values = file["X"] if isinstance(file["X"], h5py.Dataset) else file["X/data"]
-        chunk = values.id.get_chunk_info(0)
-    content = bytearray(path.read_bytes())
-    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
-    path.write_bytes(content)
 
 
 def test_batches_are_halved_until_they_fit_and_what_was_tried_is_known(capsys):
