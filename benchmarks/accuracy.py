@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, expression
 from stlatent.alignment.inputs import prepare
-from stlatent.alignment.trainer import AlignmentSettings, align, place
+from stlatent.alignment.placement import Placement
+from stlatent.alignment.trainer import AlignmentSettings, align, align_unmatched
 from stlatent.baselines import PEERS
 from stlatent.baselines import on_tissue_scale as peer_on_tissue_scale
 from stlatent.evaluation import metrics
@@ -148,19 +149,18 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     for away in inner_folds.split_panel(panel, 3, SEED):
         seen = [gene for gene in panel if gene not in set(away)]
         inputs = prepare(spatial, vae.reference, seen, [*hidden, *away], 8)
-        found = place(inputs, settings)
-        inner.append(inner_folds.InnerFold(away, found.latent, found.precision))
+        inner.append(inner_folds.InnerFold(away, align_unmatched(inputs, settings)))
     alignment = time.perf_counter() - began
 
-    def see(panel: list[str], hidden: list[str], at: inner_folds.InnerFold) -> Candidates:
+    def see(panel: list[str], hidden: list[str], at: Placement) -> Candidates:
         return Candidates(spatial, vae.reference, panel, hidden, at.z, latent, at.precision, SEED)
 
     began = time.perf_counter()
     weights = inner_folds.stack_weights(inner, panel, hidden, see)
     learning = time.perf_counter() - began
     panel_alone = inner_folds.stack_weights(inner, panel, hidden, see, tuple(PANEL_PREDICTORS))
-    state = max((aligned.before, aligned.after), key=lambda positions: positions.validation)
-    outer = see(panel, hidden, inner_folds.InnerFold([], state.latent, state.precision))
+    state = max((aligned.before, aligned.after), key=lambda state: state.validation)
+    outer = see(panel, hidden, state.placement)
     imputer = Imputer(outer, weights, vae.decoder, vae.genes)
     predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
     predicted["panel"] = np.sum(

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 from stlatent import devices, readers, slots
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
-from stlatent.alignment.trainer import METHODS, AlignmentSettings, Positions, Trainer
+from stlatent.alignment.trainer import METHODS, AlignmentSettings, State, Trainer
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment
 from stlatent.inputs import genes, qc
@@ -146,17 +146,17 @@ def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
     )
 
 
-def pretrained(pair: Pair, method: Any = "adversarial") -> tuple[Trainer, Positions]:
+def pretrained(pair: Pair, method: Any = "adversarial") -> tuple[Trainer, State]:
     """Return a trainer whose encoder was trained alone, and where it puts the tissue."""
     inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
     trainer = Trainer(inputs, AlignmentSettings(alignment=method, seed=SEED))
     trainer.pretrain(trainer.settings.pretrain_epochs, "pretrain")
-    return trainer, trainer.positions()[0]
+    return trainer, trainer.state()[0]
 
 
-def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[str, Any]:
+def judge(pair: Pair, method: Any, start: Trainer, before: State) -> dict[str, Any]:
     """Align by one method and return its row."""
-    weights = composition_weights(start.inputs.latent, before.latent, SEED)
+    weights = composition_weights(start.inputs.latent, before.placement.z, SEED)
     if method == "paper":
         trainer, before = pretrained(pair, method)
     else:
@@ -167,9 +167,9 @@ def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[st
         trainer.warm_up_discriminator(trainer.settings.discriminator_epochs)
     trainer.match(trainer.settings.epochs)
     seconds = time.process_time() - began
-    after = trainer.positions()[0]
+    after = trainer.state()[0]
     space = trainer.inputs.latent
-    tissue = {slots.X_UNALIGNED: before.latent, slots.X_ALIGNED: after.latent}
+    tissue = {slots.X_UNALIGNED: before.placement.z, slots.X_ALIGNED: after.placement.z}
     matched = classes(pair.reference_labels, pair.name, "reference")
     known = pair.reference_labels if matched is None else matched
     return {
@@ -179,8 +179,8 @@ def judge(pair: Pair, method: Any, start: Trainer, before: Positions) -> dict[st
         "panel": len(pair.panel),
         "warm_up": trainer.warm_up_accuracy,
         **alignment(space, known, tissue, pair.tissue_labels, SEED, weights),
-        "knn_before": knn_accuracy(pair, matched, space, before.latent),
-        "knn_after": knn_accuracy(pair, matched, space, after.latent),
+        "knn_before": knn_accuracy(pair, matched, space, before.placement.z),
+        "knn_after": knn_accuracy(pair, matched, space, after.placement.z),
         "validation_before": before.validation,
         "validation_after": after.validation,
         "seconds": seconds,
@@ -205,14 +205,14 @@ def intrinsic_dimension(points: Array) -> float:
     return float((ratio[:kept] * share).sum() / (ratio[:kept] ** 2).sum())
 
 
-def dimensions(trainer: Trainer, before: Positions) -> str:
+def dimensions(trainer: Trainer, before: State) -> str:
     """Return how many dimensions tissue and reference fill, as many observations of each."""
     inputs, rng = trainer.inputs, np.random.default_rng(SEED)
     n = min(len(inputs.tissue), len(inputs.reference))
     rows = [rng.permutation(len(x))[:n] for x in (inputs.tissue, inputs.reference)]
     found = {
         "panel": (inputs.tissue[rows[0]], inputs.reference[rows[1]]),
-        "latent space": (before.latent[rows[0]], inputs.latent[rows[1]]),
+        "latent space": (before.placement.z[rows[0]], inputs.latent[rows[1]]),
     }
     return ", ".join(
         f"{name}: tissue {intrinsic_dimension(tissue):.1f}, reference {intrinsic_dimension(cells):.1f}"

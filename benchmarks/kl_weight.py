@@ -35,7 +35,7 @@ def pretrained(inputs: AlignmentInputs, weight: float, seed: int) -> dict[str, f
     settings = AlignmentSettings(kl_weight=weight, seed=seed)
     trainer = Trainer(inputs, settings)
     trainer.pretrain(settings.pretrain_epochs, "pretrain")
-    positions, encoded = trainer.positions()
+    state, encoded = trainer.state()
     last = {name: values[-1] or 0.0 for name, values in trainer.history.series.items()}
     total = sum(factor * last[name] for name, factor in settings.weights(False).items())
     return {
@@ -43,7 +43,7 @@ def pretrained(inputs: AlignmentInputs, weight: float, seed: int) -> dict[str, f
         "share": weight * last["kl"] / total,
         "sd_aligned": float((0.5 * encoded.aligned_logvar).exp().mean()),
         "sd_spatial": float((0.5 * encoded.spatial_logvar).exp().mean()),
-        "validation": positions.validation,
+        "validation": state.validation,
     }
 
 

@@ -43,9 +43,12 @@ def fit(pair: Pair, seed: int, cache: Path) -> Spaces:
         found = align(inputs, AlignmentSettings(seed=seed, judge_warm_up=False))
         np.savez(
             path,
-            **{slots.X_UNALIGNED: found.before.latent, slots.X_ALIGNED: found.after.latent},
+            **{
+                slots.X_UNALIGNED: found.before.placement.z,
+                slots.X_ALIGNED: found.after.placement.z,
+            },
             **{slots.X_SPATIAL: found.spatial},
-            chosen=(found.before if found.chosen == "before" else found.after).latent,
+            chosen=(found.before if found.chosen == "before" else found.after).placement.z,
         )
     with np.load(path) as file:
         return dict(file)

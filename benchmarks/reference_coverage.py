@@ -210,7 +210,7 @@ def placed(case: Case) -> tuple[Array, Array]:
     case.reference.obsm[slots.X_VAE] = latent
     short = AlignmentSettings(pretrain_epochs=100, discriminator_epochs=30, epochs=60)
     aligned = align(inputs(case.tissue, case.reference, case.panel, [], 8), short)
-    return aligned.after.latent, latent
+    return aligned.after.placement.z, latent
 
 
 def assess(

@@ -62,7 +62,7 @@ def main(
             Alignment,
             AlignmentSettings,
             align,
-            place,
+            align_unmatched,
         )
         from stlatent.imputation.inner_folds import InnerFold, split_panel, store
         from stlatent.smaller_batches import with_smaller_batches
@@ -91,18 +91,18 @@ def main(
             for hidden in split_panel(split["panel"], inner_folds, seed):
                 visible = [gene for gene in split["panel"] if gene not in set(hidden)]
                 unseen = [*split["hidden"], *hidden]
-                positions = place(
+                placement = align_unmatched(
                     prepare(adata, saved.reference, visible, unseen, n_neighbors), asked
                 )
-                inner.append(InnerFold(hidden, positions.latent, positions.precision))
+                inner.append(InnerFold(hidden, placement))
             return aligned, inner
 
         (aligned, inner), sizes = with_smaller_batches(run, settings.batch_size, BLOCK_SIZE)
         seconds = time.perf_counter() - start
         result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
         result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
-        result.obsm[slots.X_ALIGNED] = aligned.after.latent
-        result.obsm[slots.X_UNALIGNED] = aligned.before.latent
+        result.obsm[slots.X_ALIGNED] = aligned.after.placement.z
+        result.obsm[slots.X_UNALIGNED] = aligned.before.placement.z
         result.obsm[slots.X_SPATIAL] = aligned.spatial
         result.obsm[slots.X_JOINT] = aligned.joint(inputs.graph)
         states = {slots.X_UNALIGNED: aligned.before, slots.X_ALIGNED: aligned.after}
@@ -115,7 +115,7 @@ def main(
             seed=seed,
             seconds=seconds,
             imputation_space=space,
-            precision=states[space].precision,
+            precision=states[space].placement.precision,
         )
         store(result, inner)
         slots.write(result, output, slots.ALIGNED)

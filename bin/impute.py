@@ -47,6 +47,7 @@ def main(
         split = json.loads(fold.read_text())
     with step("IMPUTE", split["sample"], "sample", failure, split["fold"]):
         from stlatent import devices
+        from stlatent.alignment.placement import Placement
         from stlatent.imputation import inner_folds
         from stlatent.imputation.candidates import CANDIDATES, Candidates
         from stlatent.imputation.imputer import DECODER, METHODS, Imputer
@@ -63,13 +64,13 @@ def main(
         noted = slots.facts(positions)
         latent = np.asarray(saved.reference.obsm[slots.X_VAE], dtype=np.float32)
 
-        def see(panel: list[str], hidden: list[str], place: inner_folds.InnerFold) -> Candidates:
+        def see(panel: list[str], hidden: list[str], place: Placement) -> Candidates:
             return Candidates(
                 tissue, saved.reference, panel, hidden, place.z, latent, place.precision, seed
             )
 
         z = np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32)
-        outer = inner_folds.InnerFold([], z, float(noted["precision"]))
+        outer = Placement(z, float(noted["precision"]))
         began = time.perf_counter()
         weights = inner_folds.stack_weights(
             inner_folds.load(positions), split["panel"], split["hidden"], see
@@ -100,10 +101,10 @@ def main(
             # What was not judged is left out: readers differ in how they take missing truth values.
             skeleton.obs = tissue.obs.assign(**judged.dropna(axis=1, how="all"))
         unseen = []
-        for place in inner_folds.load(positions) if complete else []:
-            visible = [gene for gene in split["panel"] if gene not in set(place.hidden)]
-            blind = see(visible, place.hidden, place)
-            unseen.append((Imputer(blind, weights, saved.decoder, saved.genes), place.hidden))
+        for inner in inner_folds.load(positions) if complete else []:
+            visible = [gene for gene in split["panel"] if gene not in set(inner.hidden)]
+            blind = see(visible, inner.hidden, inner.placement)
+            unseen.append((Imputer(blind, weights, saved.decoder, saved.genes), inner.hidden))
         # Folds carry every candidate, so that each is scored; the full run the paper's two ways.
         layers = ["transfer", DECODER] if complete else [*CANDIDATES, DECODER]
         write_imputed(

@@ -9,7 +9,8 @@ import pytest
 
 from stlatent import devices, slots
 from stlatent.alignment.inputs import prepare
-from stlatent.alignment.trainer import AlignmentSettings, align, place
+from stlatent.alignment.placement import Placement
+from stlatent.alignment.trainer import AlignmentSettings, align, align_unmatched
 from stlatent.evaluation import metrics
 from stlatent.imputation.candidates import Candidates
 from stlatent.imputation.imputer import Imputer
@@ -55,10 +56,10 @@ def test_imputation_recovers_the_truth_better_than_the_null(study: Study, name: 
     inner = []
     for part in split_panel(panel, 2, seed=0):
         visible = [gene for gene in panel if gene not in set(part)]
-        state = place(prepare(tissue, reference, visible, [*hidden, *part], 8), ALIGNMENT)
-        inner.append(InnerFold(part, state.latent, state.precision))
+        inputs = prepare(tissue, reference, visible, [*hidden, *part], 8)
+        inner.append(InnerFold(part, align_unmatched(inputs, ALIGNMENT)))
     weights = stack_weights(inner, panel, hidden, see)
-    candidates = see(panel, hidden, InnerFold([], best.latent, best.precision))
+    candidates = see(panel, hidden, best.placement)
     imputer = Imputer(candidates, weights, reference.uns["decoder"], reference.var_names.tolist())
     predicted = imputer.predict(hidden, ["stack", "transfer", "decoder"])
     order = [study.genes.index.get_loc(gene) for gene in hidden]
@@ -84,15 +85,15 @@ def test_imputation_recovers_the_truth_better_than_the_null(study: Study, name: 
 
 
 def look(
-    study: Study, name: str, panel: list[str], hidden: list[str], state: InnerFold
+    study: Study, name: str, panel: list[str], hidden: list[str], placement: Placement
 ) -> Candidates:
     return Candidates(
         study.samples[name].measured,
         study.reference,
         panel,
         hidden,
-        state.z,
+        placement.z,
         study.reference.obsm[slots.X_VAE],
-        state.precision,
+        placement.precision,
         seed=0,
     )

@@ -19,6 +19,7 @@ from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import AlignmentInputs
 from stlatent.alignment.joint import joint_space
 from stlatent.alignment.model import Encoded, LatentAttention, SpatialVGAE
+from stlatent.alignment.placement import Placement
 
 Method = Literal["adversarial", "paper", "sinkhorn", "mmd", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -133,34 +134,26 @@ class History:
 
 
 @dataclass(frozen=True)
-class Positions:
-    """The aligned latent space at one moment of the training.
+class State:
+    """The tissue's placement at one moment of the training, and how well it transfers.
 
-    Attributes
-    ----------
-    latent
-        Posterior means, spots x n_latent.
-    precision
-        Of the latent attention.
-    validation
-        Mean correlation of panel genes transferred while hidden from the encoder.
+    ``validation`` is the mean correlation of panel genes transferred while hidden from the encoder.
     """
 
-    latent: np.ndarray
-    precision: float
+    placement: Placement
     validation: float
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Positions before and after the matching, posterior means of the spatial space, history.
+    """The tissue before and after the matching, posterior means of the spatial space, history.
 
     ``warm_up_accuracy`` is that of discriminators trained alone, on locations and cells that they
     were not trained on; None without a warm-up, or with too few of either to keep any out.
     """
 
-    before: Positions
-    after: Positions
+    before: State
+    after: State
     spatial: np.ndarray
     history: History
     warm_up_accuracy: float | None
@@ -173,7 +166,7 @@ class Alignment:
     def joint(self, adjacency: sp.csr_matrix) -> np.ndarray:
         """Return the joint latent space of the chosen state (`joint_space`)."""
         state = self.after if self.chosen == "after" else self.before
-        return joint_space(state.latent, self.spatial, adjacency)
+        return joint_space(state.placement.z, self.spatial, adjacency)
 
 
 def _sparse_tensor(matrix: sp.csr_matrix, device: str) -> torch.Tensor:
@@ -384,12 +377,12 @@ class Trainer:
             found.append(correlations[torch.as_tensor(genes)])
         return float(torch.cat(found).mean())
 
-    def positions(self) -> tuple[Positions, Encoded]:
-        """Return where the tissue lies now, with the validation of that."""
+    def state(self) -> tuple[State, Encoded]:
+        """Return where the tissue lies now, with the validation of that, and its posterior."""
         encoded = self.encode()
         precision = float(self.attention.log_precision.detach().exp())
         latent = encoded.aligned_mean.cpu().numpy()
-        return Positions(latent, precision, self.validate()), encoded
+        return State(Placement(latent, precision), self.validate()), encoded
 
     def pretrain(self, epochs: int, phase: Phase) -> None:
         """Train the VGAE without matching the tissue to anything."""
@@ -472,20 +465,20 @@ def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
     """
     trainer = Trainer(inputs, settings)
     trainer.pretrain(settings.pretrain_epochs, "pretrain")
-    before, _ = trainer.positions()
+    before, _ = trainer.state()
     if settings.alignment != "none":
         trainer.warm_up_discriminator(settings.discriminator_epochs)
     trainer.match(settings.epochs)
-    after, encoded = trainer.positions()
+    after, encoded = trainer.state()
     spatial = encoded.spatial_mean.cpu().numpy()
     return Alignment(before, after, spatial, trainer.history, trainer.warm_up_accuracy)
 
 
-def place(inputs: AlignmentInputs, settings: AlignmentSettings) -> Positions:
+def align_unmatched(inputs: AlignmentInputs, settings: AlignmentSettings) -> Placement:
     """Place a tissue in the reference's latent space in half the epochs, matched to nothing.
 
     For inner folds, where the alignment is only asked what it would predict.
     """
     trainer = Trainer(inputs, settings)
     trainer.pretrain(max(settings.pretrain_epochs // 2, 1), "pretrain")
-    return trainer.positions()[0]
+    return trainer.state()[0].placement

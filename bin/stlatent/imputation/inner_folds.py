@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
+from stlatent.alignment.placement import Placement
 from stlatent.expression import dense, log_normalise, visible_library
 from stlatent.imputation.candidates import CANDIDATES, Candidates
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
@@ -24,11 +25,10 @@ MIN_HIDDEN = 3
 
 @dataclass(frozen=True)
 class InnerFold:
-    """Positions of an alignment that did not see some genes of the panel."""
+    """Genes of the panel that one alignment did not see, and where it placed the tissue."""
 
     hidden: list[str]
-    z: Array
-    precision: float
+    placement: Placement
 
 
 def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -43,9 +43,9 @@ def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
 def store(adata: AnnData, folds: list[InnerFold]) -> None:
     """Put inner folds into an output of ALIGN."""
     for number, fold in enumerate(folds):
-        adata.obsm[_slot(number)] = fold.z
+        adata.obsm[_slot(number)] = fold.placement.z
     noted = {
-        str(number): {"hidden": fold.hidden, "precision": fold.precision}
+        str(number): {"hidden": fold.hidden, "precision": fold.placement.precision}
         for number, fold in enumerate(folds)
     }
     slots.note(adata, inner_folds=noted or None)
@@ -57,8 +57,10 @@ def load(adata: AnnData) -> list[InnerFold]:
     return [
         InnerFold(
             hidden=[str(gene) for gene in noted[number]["hidden"]],
-            z=np.asarray(adata.obsm[_slot(int(number))], dtype=np.float32),
-            precision=float(noted[number]["precision"]),
+            placement=Placement(
+                np.asarray(adata.obsm[_slot(int(number))], dtype=np.float32),
+                float(noted[number]["precision"]),
+            ),
         )
         for number in sorted(noted)
     ]
@@ -85,7 +87,7 @@ def stack_weights(
     folds: list[InnerFold],
     panel: list[str],
     hidden: list[str],
-    see: Callable[[list[str], list[str], InnerFold], Candidates],
+    see: Callable[[list[str], list[str], Placement], Candidates],
     names: tuple[str, ...] = CANDIDATES,
 ) -> Weights:
     """Learn the stack's weights from inner folds, or take equal ones without any.
@@ -97,7 +99,7 @@ def stack_weights(
     panel, hidden
         Of the outer fold.
     see
-        (panel, hidden, inner fold) -> the candidates that see no more than that panel.
+        (panel, hidden, placement) -> the candidates that see no more than that panel.
     names
         Candidates to combine.
     """
@@ -107,7 +109,7 @@ def stack_weights(
     for fold in folds:
         away = set(fold.hidden)
         candidates = see(
-            [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold
+            [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold.placement
         )
         problem = candidates.problem(fold.hidden)
         predicted = [candidates.predict(name, problem) for name in names]

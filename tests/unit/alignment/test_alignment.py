@@ -16,13 +16,14 @@ from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare
 from stlatent.alignment.joint import joint_space, scaled
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
+from stlatent.alignment.placement import Placement
 from stlatent.alignment.trainer import (
     LARGEST_GRADIENT,
     METHODS,
     Alignment,
     AlignmentSettings,
     History,
-    Positions,
+    State,
     Trainer,
     align,
 )
@@ -159,9 +160,9 @@ def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: Alignment
     assert accuracy[0] is None
     assert all(0 <= value <= 1 for value in accuracy[25:])
     assert 0 <= result.warm_up_accuracy <= 1
-    assert result.after.latent.shape == (inputs.tissue.shape[0], 6)
+    assert result.after.placement.z.shape == (inputs.tissue.shape[0], 6)
     assert result.joint(inputs.graph).shape[1] == 6 + result.spatial.shape[1]
-    assert not np.array_equal(result.after.latent, result.before.latent)
+    assert not np.array_equal(result.after.placement.z, result.before.placement.z)
     assert -1 <= result.after.validation <= 1
 
 
@@ -227,7 +228,7 @@ def test_a_tissue_without_edges_trains_with_a_graph_loss_of_zero(study: Study) -
     short = AlignmentSettings(pretrain_epochs=2, discriminator_epochs=1, epochs=1)
     result = align(prepare(tissue, study.reference, panel, [], 6), short)
     assert [v for v in result.history.series["graph"] if v is not None] == [0, 0, 0]
-    assert np.isfinite(result.after.latent).all()
+    assert np.isfinite(result.after.placement.z).all()
     json.dumps(result.history.series, allow_nan=False)
 
 
@@ -350,10 +351,10 @@ def test_matching_without_adversary_has_a_warm_up_and_one_divergence(
 def test_same_seed_gives_identical_latents_and_another_does_not(inputs: AlignmentInputs) -> None:
     short = AlignmentSettings(pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
     first, second = align(inputs, short), align(inputs, short)
-    np.testing.assert_array_equal(first.after.latent, second.after.latent)
+    np.testing.assert_array_equal(first.after.placement.z, second.after.placement.z)
     np.testing.assert_array_equal(first.spatial, second.spatial)
     other = align(inputs, dataclasses.replace(short, seed=4))
-    assert not np.array_equal(first.after.latent, other.after.latent)
+    assert not np.array_equal(first.after.placement.z, other.after.placement.z)
 
 
 def test_halves_of_the_joint_space_weigh_the_same_and_the_first_is_smoothed() -> None:
@@ -382,7 +383,7 @@ def test_joint_space_of_locations_without_neighbours_and_of_constant_halves() ->
 def test_the_joint_space_takes_the_state_that_predicts_hidden_genes_better() -> None:
     near, far = np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])
     edges = graph.adjacency(np.arange(2)[:, None])
-    worse, better = Positions(near, 1.0, 0.1), Positions(far, 1.0, 0.3)
+    worse, better = State(Placement(near, 1.0), 0.1), State(Placement(far, 1.0), 0.3)
     for before, after, chosen in ((worse, better, "after"), (better, worse, "before")):
         found = Alignment(before, after, near, History(), None)
         assert found.chosen == chosen
@@ -485,15 +486,15 @@ def test_matching_mixes_the_modalities_and_keeps_cells_in_their_types(
         inputs,
         AlignmentSettings(alignment=method, pretrain_epochs=60, discriminator_epochs=20, epochs=60),
     )
-    weights = composition_weights(inputs.latent, result.before.latent, seed=0)
+    weights = composition_weights(inputs.latent, result.before.placement.z, seed=0)
     auroc = [
-        latent.c2st_auroc(inputs.latent, state.latent, 0, weights)
+        latent.c2st_auroc(inputs.latent, state.placement.z, 0, weights)
         for state in (result.before, result.after)
     ]
     purity = [
-        latent.knn_cross_modal(inputs.latent, reference_labels, state.latent, tissue_labels)[0][
-            "15"
-        ]["accuracy"]
+        latent.knn_cross_modal(inputs.latent, reference_labels, state.placement.z, tissue_labels)[
+            0
+        ]["15"]["accuracy"]
         for state in (result.before, result.after)
     ]
     assert auroc[0] > 0.8

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from stlatent import slots
+from stlatent.alignment.placement import Placement
 from stlatent.imputation.candidates import CANDIDATES, Candidates
 from stlatent.imputation.imputer import Imputer, gene_blocks
 from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
@@ -238,14 +239,17 @@ def test_panel_is_split_into_parts_unless_it_is_too_small() -> None:
 def test_inner_folds_survive_a_round_trip(tmp_path: Path) -> None:
     adata = anndata.AnnData(obs=pd.DataFrame(index=["s1", "s2"]))
     folds = [
-        InnerFold(["a", "b"], np.ones((2, 3), np.float32), 0.5),
-        InnerFold(["c"], np.zeros((2, 3), np.float32), 2.0),
+        InnerFold(["a", "b"], Placement(np.ones((2, 3), np.float32), 0.5)),
+        InnerFold(["c"], Placement(np.zeros((2, 3), np.float32), 2.0)),
     ]
     store(adata, folds)
     adata.write_h5ad(tmp_path / "a.h5ad")
     again = load(anndata.read_h5ad(tmp_path / "a.h5ad"))
-    assert [(fold.hidden, fold.precision) for fold in again] == [(["a", "b"], 0.5), (["c"], 2.0)]
-    np.testing.assert_array_equal(again[0].z, folds[0].z)
+    assert [(fold.hidden, fold.placement.precision) for fold in again] == [
+        (["a", "b"], 0.5),
+        (["c"], 2.0),
+    ]
+    np.testing.assert_array_equal(again[0].placement.z, folds[0].placement.z)
 
 
 def test_without_inner_folds_the_weights_are_equal(candidates: Candidates) -> None:
@@ -256,20 +260,20 @@ def test_without_inner_folds_the_weights_are_equal(candidates: Candidates) -> No
 def test_inner_folds_see_neither_outer_nor_inner_hidden_genes(candidates: Candidates) -> None:
     asked = []
 
-    def see(panel: list[str], hidden: list[str], fold: InnerFold) -> Candidates:
+    def see(panel: list[str], hidden: list[str], placement: Placement) -> Candidates:
         asked.append((panel, hidden))
         return Candidates(
             candidates.spatial,
             candidates.reference,
             panel,
             hidden,
-            fold.z,
+            placement.z,
             candidates.latent,
-            fold.precision,
+            placement.precision,
             0,
         )
 
-    fold = InnerFold(["b"], candidates.z, 1.0)
+    fold = InnerFold(["b"], Placement(candidates.z, 1.0))
     weights = stack_weights([fold], ["a", "b", "c"], ["d"], see)
     assert asked == [(["a", "c"], ["d", "b"])]
     assert sum(weights.by_candidate.values()) == pytest.approx(1)
