@@ -1,0 +1,783 @@
+"""The JSON files that steps exchange or that the report reads: one frozen dataclass a file.
+
+`Record.write` and `Record.read` refuse what a class does not name, what it lacks and numbers that
+are not finite, so that a step whose output changes fails in its own test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from stlatent.failures import reading
+
+Point = tuple[float, float]
+Series = dict[str, list[float | None]]
+# Macro-F1 and accuracy of a classifier, by the number of neighbours.
+ByNeighbours = dict[str, "Classified"]
+FailureKind = Literal["sample", "reference"]
+
+FULL_FIT = "all"
+
+
+class _Strict:
+    """What all dataclasses of this module share."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Record(_Strict):
+    """A JSON file.
+
+    Attributes
+    ----------
+    SUFFIX
+        How the file's name ends.
+    STEP
+        The process that writes it; empty where several do.
+    INDENT
+        For files that people read; None for those that would be many lines of numbers.
+    """
+
+    SUFFIX: ClassVar[str]
+    STEP: ClassVar[str] = ""
+    INDENT: ClassVar[int | None] = 1
+
+    def write(self, path: str | Path) -> None:
+        """Write the record.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            When a value is not of the type that the class names, or not finite.
+        """
+        adapter = _adapter(type(self))
+        content = adapter.dump_python(self, mode="json", by_alias=True, warnings="error")
+        adapter.validate_python(content)
+        text = json.dumps(content, indent=self.INDENT, allow_nan=False)
+        Path(path).write_text(text + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read the record of an earlier step."""
+        with reading(path):
+            found: Self = _adapter(cls).validate_json(Path(path).read_bytes())
+        return found
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    # Made when first needed, as scripts write one or two kinds.
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+# Inputs
+
+
+@dataclass(frozen=True)
+class SheetRow(_Strict):
+    """One row of the samplesheet; absent optional values are None."""
+
+    line: int
+    sample: str
+    spatial: str
+    reference: str
+    batch_key: str | None
+    label_key: str | None
+    spatial_label_key: str | None
+    section_key: str | None
+    coordinates: str | None
+    coordinates_candidates: list[str]
+
+
+@dataclass(frozen=True)
+class Problem(_Strict):
+    """One thing that is wrong with the samplesheet or a file of it: where, what and the cure."""
+
+    line: int
+    column: str | None
+    value: str | None
+    problem: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Sheet(Record):
+    """The samplesheet as parsed; rows without a path are left out of ``rows``."""
+
+    SUFFIX = "rows.json"
+    STEP = "PARSE_SHEET"
+
+    sheet: str
+    rows: list[SheetRow]
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class Source(_Strict):
+    """A distinct input: one file with other coordinates is another. ``lines`` are those that use it."""
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    lines: list[int]
+    exists: bool
+
+
+def read_sources(path: str | Path) -> list[Source]:
+    """Read the list of distinct inputs, which the workflow writes."""
+    with reading(path):
+        found: list[Source] = TypeAdapter(list[Source]).validate_json(Path(path).read_bytes())
+    return found
+
+
+@dataclass(frozen=True)
+class Overlap(_Strict):
+    """A sign that sections of one file lie on each other, and the column that tells them apart."""
+
+    sign: str
+    column: str | None
+
+
+@dataclass(frozen=True)
+class Description(Record):
+    """What a distinct input holds; the defaults are those of one that could not be read.
+
+    Attributes
+    ----------
+    columns
+        Those of ``obs``, with their numbers of values.
+    matrix
+        Where in the file it is.
+    empty
+        Without observations, genes or values.
+    unreadable, unknown_format
+        Why it cannot be read, in plain words.
+    """
+
+    SUFFIX = ".description.json"
+    STEP = "DESCRIBE_INPUT"
+    INDENT = None
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    format: str | None = None
+    n_obs: int = 0
+    n_vars: int = 0
+    genes: list[str] = field(default_factory=list)
+    columns: dict[str, int] = field(default_factory=dict)
+    has_coordinates: bool = False
+    coordinates_problem: str | None = None
+    overlap: Overlap | None = None
+    matrix: str | None = None
+    counts: bool = False
+    finite: bool = True
+    negative: bool = False
+    empty: bool = False
+    unknown_format: str | None = None
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
+class InputFile(_Strict):
+    """A file of an input. Without a checksum it was not read, without a size it could not be."""
+
+    name: str
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Checksums(Record):
+    """The files of a distinct input."""
+
+    SUFFIX = ".checksums.json"
+    STEP = "DESCRIBE_INPUT"
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    data: list[InputFile]
+    coordinates: list[InputFile]
+
+
+@dataclass(frozen=True)
+class Sample(_Strict):
+    """A sample to run: the ids of its inputs and of its distinct reference."""
+
+    sample: str
+    spatial_source: str
+    reference_source: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Warning(_Strict):
+    """Something to look at in a sample that can run."""
+
+    id: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failure(Record):
+    """Data at fault: written in place of the output of a step.
+
+    Attributes
+    ----------
+    id
+        Sample or reference.
+    settings
+        Key of the settings of the step and of those before it; the arm in steps that know it.
+    fold, method
+        Where only that fold, or only that baseline, failed.
+    source
+        The distinct input, where a task ended before it had read it.
+    """
+
+    SUFFIX = "failure.json"
+
+    id: str
+    kind: FailureKind
+    step: str
+    reason: str
+    settings: str = ""
+    fold: str | None = None
+    method: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckedInput(Record):
+    """What the samplesheet and its files allow to run."""
+
+    SUFFIX = "input.json"
+    STEP = "CHECK_INPUT"
+
+    valid: bool
+    samples: list[Sample]
+    failures: list[Failure]
+    warnings: list[Warning]
+    problems: list[Problem]
+
+
+@dataclass(frozen=True)
+class Request(Record):
+    """What INGEST has to keep of a sample or a reference: columns of ``obs``."""
+
+    SUFFIX = ".json"
+    STEP = "CHECK_INPUT"
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    batch_key: str | None
+    label_key: str | None
+    section_key: str | None
+
+
+@dataclass(frozen=True)
+class Overview(_Strict):
+    """Size and medians of a matrix; mitochondrial counts are None where none are known."""
+
+    observations: int
+    genes: int
+    median_counts: float
+    median_genes: float
+    median_mito_percent: float | None
+
+
+@dataclass(frozen=True)
+class Removed(_Strict):
+    """How many each filter removed, by its name."""
+
+    observations: dict[str, int]
+    genes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Thresholds(_Strict):
+    """What an observation and a gene must have to be kept.
+
+    Attributes
+    ----------
+    min_counts, min_genes
+        Fewest counts and expressed genes of an observation.
+    min_cells
+        Fewest observations that express a gene.
+    max_mito_percent
+        Largest share of mitochondrial counts, in percent.
+    mad
+        Observations this many median absolute deviations off the median of log counts, log genes
+        (either side) or mitochondrial share (above) are outliers; 0 turns this off.
+    """
+
+    min_counts: float
+    min_genes: int
+    min_cells: int
+    max_mito_percent: float
+    mad: float = 0.0
+
+
+@dataclass(frozen=True)
+class Histograms(_Strict):
+    """Centres of bins of log10(1 + value), and how many observations are in each."""
+
+    counts: list[Point]
+    genes: list[Point]
+
+
+@dataclass(frozen=True)
+class QualityControl(Record):
+    """What quality control removed from a sample or a reference."""
+
+    SUFFIX = ".qc.json"
+    STEP = "QUALITY_CONTROL"
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    counts: bool
+    before: Overview
+    after: Overview
+    removed: Removed
+    thresholds: Thresholds
+    histograms: Histograms
+
+
+@dataclass(frozen=True)
+class Population(_Strict):
+    """What hidden genes were drawn from, how many it holds and how many were drawn."""
+
+    name: Literal["delivered", "variable", "shared"]
+    n_genes: int
+    n_drawn: int
+
+
+@dataclass(frozen=True)
+class Fold(Record):
+    """A fold of genes: those hidden from everything, and the panel that the alignment uses.
+
+    The fold named `FULL_FIT` hides nothing.
+    """
+
+    SUFFIX = ".json"
+    STEP = "SPLIT_GENES"
+    INDENT = None
+
+    sample: str
+    name: Annotated[str, Field(alias="fold")]
+    hidden: list[str]
+    panel: list[str]
+    population: Population | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Name of its file."""
+        return f"fold_{self.name}.json"
+
+
+# Training
+
+
+@dataclass(frozen=True)
+class VaeHistory(Record):
+    """How the VAE of a reference was trained.
+
+    Attributes
+    ----------
+    best_epoch
+        Of the lowest validation loss; None without epochs.
+    batch_sizes
+        Those tried on the GPU, the last one that of the result.
+    """
+
+    SUFFIX = "vae_history.json"
+    STEP = "TRAIN_VAE"
+    INDENT = None
+
+    id: str
+    settings: str
+    epoch: list[int]
+    series: Series
+    best_epoch: int | None
+    seconds: float
+    batch_sizes: list[int]
+
+
+@dataclass(frozen=True)
+class AlignmentHistory(Record):
+    """How the alignment of a sample was trained.
+
+    Attributes
+    ----------
+    phase
+        By epoch: ``pretrain``, ``discriminator``, then the kind of alignment.
+    series
+        By epoch; None where a phase does not compute the value or it is not finite. Accuracies are
+        balanced accuracies on locations and cells that took no part in the training.
+    warm_up_accuracy
+        Of discriminators before tissue and reference are matched; in the full fit only.
+    validation
+        Of the states that imputation may take, by slot.
+    imputation_space
+        The slot that imputation takes.
+    batch_sizes
+        Those tried on the GPU, the last one that of the result.
+    """
+
+    SUFFIX = "alignment_history.json"
+    STEP = "ALIGN"
+    INDENT = None
+
+    id: str
+    settings: str
+    fold: str
+    seed: int
+    phase: list[str]
+    epoch: list[int]
+    series: Series
+    n_panel_genes: int
+    n_neighbors: int
+    warm_up_accuracy: float | None
+    validation: dict[str, float | None]
+    imputation_space: str
+    seconds: float
+    batch_sizes: list[int]
+
+
+# Imputation
+
+
+@dataclass(frozen=True)
+class UncoveredLocations(_Strict):
+    """Locations with one label, and the share of them without a counterpart in the reference."""
+
+    n: int
+    uncovered: float
+
+
+@dataclass(frozen=True)
+class CoverageMap(_Strict):
+    """Coverage of some locations."""
+
+    coordinates: list[Point]
+    coverage: list[float]
+
+
+@dataclass(frozen=True)
+class ReferenceCoverage(_Strict):
+    """How much of a tissue has a counterpart in the reference.
+
+    Where it was not judged, ``not_judged`` says why, and share, groups and map are None.
+    """
+
+    uncovered: float | None
+    false_discovery_rate: float
+    by_label: dict[str, UncoveredLocations] | None
+    map: CoverageMap | None
+    not_judged: str | None
+
+
+@dataclass(frozen=True)
+class Imputation(Record):
+    """What the imputer learned in one fold; weights and correlations by candidate."""
+
+    SUFFIX = ".imputation.json"
+    STEP = "IMPUTE"
+
+    sample: str
+    settings: str
+    fold: str
+    seed: int
+    default_method: str
+    weights: dict[str, float]
+    inner_correlation: dict[str, float]
+    genes_not_in_reference: list[str]
+    coverage: ReferenceCoverage | None
+
+
+# Evaluation
+
+
+@dataclass(frozen=True)
+class MapGene(_Strict):
+    """A held-out gene, measured and imputed, at the locations of a map."""
+
+    gene: str
+    fold: str
+    pcc: float | None
+    pcc_normalised: float | None
+    measured: list[float]
+    imputed: list[float]
+
+
+@dataclass(frozen=True)
+class Maps(Record):
+    """Maps of some held-out genes of one method."""
+
+    SUFFIX = ".maps.json"
+    STEP = "SCORE"
+    INDENT = None
+
+    sample: str
+    arm: str
+    method: str
+    coordinates: list[Point]
+    genes: list[MapGene]
+
+
+@dataclass(frozen=True)
+class Classified(_Strict):
+    """How well labels were predicted."""
+
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
+class KnnReference(_Strict):
+    """Labels of the reference from neighbours, by space and number of neighbours."""
+
+    label_key: str
+    spaces: dict[str, ByNeighbours]
+
+
+@dataclass(frozen=True)
+class KnnCrossModal(_Strict):
+    """Labels of the tissue from neighbours in the reference, after and before it is matched."""
+
+    k: ByNeighbours
+    k_before: ByNeighbours
+    n_shared_labels: int
+
+
+@dataclass(frozen=True)
+class AlignmentQuality(_Strict):
+    """How well tissue and reference are mixed, and labels kept apart.
+
+    ``auroc_*`` weigh the reference by the tissue's composition, ``auroc_all_*`` do not;
+    ``reference_used`` is the effective share of the reference under those weights.
+    """
+
+    reference_used: float | None
+    auroc_before: float | None
+    auroc_all_before: float | None
+    auroc_after: float | None
+    auroc_all_after: float | None
+    clisi_before: float | None
+    clisi_after: float | None
+    label_purity_reference: float | None
+    label_purity_joint: float | None
+
+
+@dataclass(frozen=True)
+class DomainScores(_Strict):
+    """How well one space represents the labels of a tissue."""
+
+    macro_f1: float
+    ari: float
+    nmi: float
+
+
+@dataclass(frozen=True)
+class Domains(_Strict):
+    """The tissue's labels in its spaces."""
+
+    n_labels: int
+    n_locations: int
+    spaces: dict[str, DomainScores]
+
+
+@dataclass(frozen=True)
+class Evaluation(Record):
+    """The latent spaces of a sample and its reference; parts that need labels are None without."""
+
+    SUFFIX = ".evaluation.json"
+    STEP = "EVALUATE"
+
+    sample: str
+    arm: str
+    knn_reference: KnnReference | None
+    knn_cross_modal: KnnCrossModal | None
+    alignment: AlignmentQuality
+    domains: Domains | None
+    n_shared_genes: int
+
+
+@dataclass(frozen=True)
+class IntervalLevel(_Strict):
+    """Intervals of one nominal level: how often they hold in percent, and their mean width.
+
+    ``flat_*`` are those of intervals of one width for all genes.
+    """
+
+    level: int
+    coverage: float
+    width: float
+    flat_coverage: float
+    flat_width: float
+
+
+@dataclass(frozen=True)
+class IntervalCoverage(_Strict):
+    """Intervals on genes that took no part in their calibration."""
+
+    n_genes: int
+    n_without: int
+    genes_within: float
+    levels: list[IntervalLevel]
+
+
+@dataclass(frozen=True)
+class LabelCount(_Strict):
+    """Genes with one label of reliability, and how many of them are above the threshold."""
+
+    genes: int
+    above: int
+
+
+@dataclass(frozen=True)
+class Judged(_Strict):
+    """Predicted against true PCCs; None where there are too few genes to say."""
+
+    auroc: float | None
+    calibration_error: float | None
+    correlation: float | None
+    share: float
+    mean: float
+    risk_coverage: list[Point]
+
+
+@dataclass(frozen=True)
+class Validation(_Strict):
+    """Reliability on genes that it was not learned from."""
+
+    n_genes: int
+    pcc_normalised: Judged
+    pcc: Judged
+    labels: dict[str, LabelCount]
+
+
+@dataclass(frozen=True)
+class Reliability(_Strict):
+    """What reliability was learned from, and how it did; None without folds."""
+
+    threshold: float
+    learned_from: Annotated[Literal["tissue", "prior"], Field(alias="from")]
+    n_genes: int
+    validation: Validation | None
+    prior_validation: Validation | None
+
+
+@dataclass(frozen=True)
+class ListedGene(_Strict):
+    """A gene by its reliability."""
+
+    gene: str
+    reliability: float
+    predicted_pcc: float
+    label: str
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Calibration(Record):
+    """Reliability and intervals of the imputed genes of a sample.
+
+    ``intervals`` is None where they could not be validated.
+    """
+
+    SUFFIX = ".calibration.json"
+    STEP = "CALIBRATE"
+
+    sample: str
+    arm: str
+    population: Population | None
+    n_genes: int
+    panel: bool
+    n_unmeasured: int
+    n_held_out: int
+    n_without_interval: int
+    labels: dict[str, int]
+    labels_unmeasured: dict[str, int]
+    intervals: IntervalCoverage | None
+    intervals_calibrated: bool
+    intervals_reason: str
+    interval_level: int
+    reliability: Reliability
+    most_reliable: list[ListedGene]
+    least_reliable: list[ListedGene]
+
+
+# The run
+
+
+@dataclass(frozen=True)
+class Device(Record):
+    """The GPU that torch takes on a node, or why it takes none."""
+
+    SUFFIX = "device.json"
+    STEP = "CHECK_DEVICE"
+
+    gpu: str | None
+    reason: str
+    node: str
+
+
+@dataclass(frozen=True)
+class DeadTask(Record):
+    """A task that was given up, as the workflow noted it.
+
+    Attributes
+    ----------
+    exit, cause
+        None without an exit status or a message.
+    memory, memory_wanted, time, time_wanted
+        What the last attempt had, and what it would have had without the limits of the run.
+    accelerator
+        GPUs, or None.
+    """
+
+    SUFFIX = ".lost.json"
+
+    process: str
+    tag: str | None
+    exit: int | None
+    cause: str | None
+    attempts: int
+    memory: str
+    memory_wanted: str
+    time: str
+    time_wanted: str
+    accelerator: int | None
+    folder: str | None
+
+
+FOUND: tuple[type[Record], ...] = (
+    Checksums,
+    QualityControl,
+    VaeHistory,
+    AlignmentHistory,
+    Imputation,
+    Maps,
+    Evaluation,
+    Calibration,
+    Failure,
+    DeadTask,
+)
+
+
+def find(paths: Iterable[Path]) -> list[Record]:
+    """Read the records among files of any kind, each recognised by the end of its name."""
+    return [kind.read(path) for path in paths if (kind := _kind(path.name))]
+
+
+def _kind(name: str) -> type[Record] | None:
+    return next((kind for kind in FOUND if name.endswith(kind.SUFFIX)), None)
