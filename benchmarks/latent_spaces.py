@@ -81,13 +81,12 @@ def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
 def scores_of(pair: Pair, seed: int, cache: Path) -> dict[str, tuple[float, float]]:
     """Return ARI and macro-F1 of every space under one seed."""
     found = fit(pair, seed, cache)
-    coordinates = np.asarray(pair.spatial.obsm[slots.SPATIAL], dtype=np.float64)
-    adjacency = graph.adjacency(graph.neighbours(coordinates, N_NEIGHBORS))
+    adjacency = graph.adjacency(graph.spatial_neighbours(pair.spatial, N_NEIGHBORS))
     aligned = pair.spatial.copy()
     for slot in (slots.X_UNALIGNED, slots.X_ALIGNED, slots.X_SPATIAL):
         aligned.obsm[slot] = found[slot]
     aligned.obsm[slots.X_JOINT] = joint_space(found["chosen"], found[slots.X_SPATIAL], adjacency)
-    spaces = tissue_spaces(aligned, pair.spatial, pair.panel, seed)
+    spaces = tissue_spaces(aligned, pair.spatial, pair.panel, N_NEIGHBORS, seed)
     labels = labels_of(pair.spatial, LABELS)
     if labels is None:
         msg = f"{pair.name}: the tissue has no column {LABELS[0]}"

@@ -116,6 +116,7 @@ def main(
             seconds=seconds,
             imputation_space=space,
             precision=states[space].placement.precision,
+            n_neighbors=n_neighbors,
         )
         store(result, inner)
         slots.write(result, output, slots.ALIGNED)

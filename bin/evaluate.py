@@ -45,7 +45,12 @@ def main(
         with failures.reading(vae / "vae.json"):
             hvg = json.loads((vae / "vae.json").read_text())["genes"]
         labels = labels_of(spatial)
-        spaces = None if labels is None else tissue_spaces(aligned, spatial, fold.panel, seed)
+        n_neighbors = int(slots.facts(aligned)["n_neighbors"])
+        spaces = (
+            None
+            if labels is None
+            else tissue_spaces(aligned, spatial, fold.panel, n_neighbors, seed)
+        )
         result = {
             "sample": fold.sample,
             "arm": str(slots.facts(aligned).get("arm", "default")),

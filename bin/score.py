@@ -11,8 +11,8 @@ import pandas as pd
 
 from stlatent import failures, slots
 from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file, seed_of
-from stlatent.graph import row_weights
-from stlatent.imputation.problem import read_fold, spatial_neighbours
+from stlatent.graph import row_weights, spatial_neighbours
+from stlatent.imputation.problem import N_NEIGHBORS, read_fold
 
 
 @click.command()
@@ -52,7 +52,7 @@ def main(
     sample = next(iter(folds.values())).sample
     with failures.step("SCORE", sample, "sample", failure):
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
-        weights = row_weights(spatial_neighbours(spatial))
+        weights = row_weights(spatial_neighbours(spatial, N_NEIGHBORS))
         files = [slots.read(path, slots.IMPUTED) for path in sorted(imputed_paths)]
         tables = []
         for path, file in zip(sorted(imputed_paths), files, strict=True):

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
+from stlatent import slots
 from stlatent.correlation import is_constant
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 # Pairs drawn for each non-edge that is wanted.
 OVERSAMPLING = 2
+
+
+def spatial_neighbours(spatial: AnnData, n_neighbors: int) -> np.ndarray:
+    """Return the indices of every location's nearest others in its section, n x n_neighbors.
+
+    Padded as `neighbours` says.
+    """
+    sections = slots.label_column(spatial, "section_key")
+    return neighbours(
+        np.asarray(spatial.obsm[slots.SPATIAL], dtype=np.float64),
+        n_neighbors,
+        None if sections is None else sections.astype(str).to_numpy(),
+    )
 
 
 def neighbours(coordinates: np.ndarray, k: int, sections: np.ndarray | None = None) -> np.ndarray:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
-from stlatent import graph
+from stlatent import graph, slots
 
 
 def test_neighbours_of_points_on_a_line() -> None:
@@ -15,6 +17,17 @@ def test_neighbours_never_cross_sections() -> None:
     line = np.array([[0.0, 0], [1, 0], [1.5, 0], [2, 0]])
     nearest = graph.neighbours(line, 1, np.array(["a", "a", "b", "b"]))
     assert nearest.ravel().tolist() == [1, 0, 3, 2]
+
+
+def test_spatial_neighbours_stay_in_the_section_that_the_sheet_names() -> None:
+    obs = pd.DataFrame({"slice": ["a", "a", "b", "b"]}, index=list("wxyz"))
+    tissue = anndata.AnnData(
+        obs=obs, obsm={"spatial": np.array([[0, 0], [1, 0], [1.5, 0], [2, 0]])}
+    )
+    slots.note(tissue, section_key=None)
+    assert graph.spatial_neighbours(tissue, 1).ravel().tolist() == [1, 2, 1, 2]
+    slots.note(tissue, section_key="slice")
+    assert graph.spatial_neighbours(tissue, 1).ravel().tolist() == [1, 0, 3, 2]
 
 
 def test_duplicated_coordinates_are_not_their_own_neighbours() -> None:

@@ -87,17 +87,12 @@ def prepare(
             "Use a reference that measured more of the tissue's genes"
         )
         raise DataError(msg)
-    coordinates = np.asarray(spatial.obsm[slots.SPATIAL], dtype=np.float64)
-    sections = slots.label_column(spatial, "section_key")
-    nearest = graph.neighbours(
-        coordinates, n_neighbors, None if sections is None else np.asarray(sections)
-    )
-    edges = graph.adjacency(nearest)
+    edges = graph.adjacency(graph.spatial_neighbours(spatial, n_neighbors))
     return AlignmentInputs(
         tissue=panel_expression(spatial, panel, hidden),
         reference=panel_expression(reference, panel, []),
         latent=np.asarray(reference.obsm[slots.X_VAE], dtype=np.float32),
-        coordinates=coordinates,
+        coordinates=np.asarray(spatial.obsm[slots.SPATIAL], dtype=np.float64),
         graph=edges,
         operator=graph.normalised_adjacency(edges),
     )

@@ -11,7 +11,6 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from stlatent import graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.evaluation import latent
-from stlatent.imputation.problem import spatial_neighbours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,7 +32,7 @@ KNN = 15
 
 
 def tissue_spaces(
-    aligned: AnnData, spatial: AnnData, panel: list[str], seed: int
+    aligned: AnnData, spatial: AnnData, panel: list[str], n_neighbors: int, seed: int
 ) -> dict[str, Array]:
     """Return every space of the tissue by its name in `SPACES`, locations x dimensions.
 
@@ -47,13 +46,16 @@ def tissue_spaces(
     spatial
         The same locations with their expression, after QC.
     panel
-        Genes that the alignment saw.
+        Genes that the alignment used.
+    n_neighbors
+        Spatial neighbours per location, those of the alignment.
     seed
         Of the randomised PCA.
     """
     spaces = {slot: np.asarray(aligned.obsm[slot]) for slot in SPACES if slot in aligned.obsm}
     values = panel_expression(spatial, panel, [])
-    smoothed = 0.5 * (values + graph.neighbour_mean(values, spatial_neighbours(spatial)))
+    nearest = graph.spatial_neighbours(spatial, n_neighbors)
+    smoothed = 0.5 * (values + graph.neighbour_mean(values, nearest))
     for name, matrix in ((PCA, values), (SMOOTHED_PCA, smoothed)):
         spaces[name] = latent.principal_components(matrix, N_COMPONENTS, seed)
     return spaces

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stlatent import slots
 from stlatent.expression import (
     REFERENCE_TARGET,
     dense,
@@ -19,7 +18,7 @@ from stlatent.expression import (
     visible_library,
 )
 from stlatent.failures import DataError, reading
-from stlatent.graph import neighbours
+from stlatent.graph import spatial_neighbours
 from stlatent.imputation.predictors import (
     Problem,
     expected_total,
@@ -79,13 +78,6 @@ def require_genes(adata: AnnData, genes: list[str], name: str) -> None:
         raise DataError(msg)
 
 
-def spatial_neighbours(spatial: AnnData, n_neighbors: int = N_NEIGHBORS) -> Array:
-    """Spots x k table of the nearest spots in the same section."""
-    sections = slots.label_column(spatial, "section_key")
-    known = None if sections is None else sections.astype(str).to_numpy()
-    return neighbours(np.asarray(spatial.obsm[slots.SPATIAL]), n_neighbors, known)
-
-
 def build_problem(
     spatial: AnnData,
     reference: AnnData,
@@ -132,7 +124,7 @@ def build_problem(
         reference_expression(reference, cells, panel),
         reference_expression(reference, cells, targets),
         tissue,
-        spatial_neighbours(spatial),
+        spatial_neighbours(spatial, N_NEIGHBORS),
         library is not None,
         seed,
     )

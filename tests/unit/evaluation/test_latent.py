@@ -185,7 +185,7 @@ def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> l
         label_key="type" if tissue_labels else None,
     )
     aligned = anndata.AnnData(obs=obs)
-    slots.note(aligned, kind="spatial", source="s", counts=True, arm="default")
+    slots.note(aligned, kind="spatial", source="s", counts=True, arm="default", n_neighbors=8)
     aligned.obsm[slots.SPATIAL] = xy
     aligned.obsm[slots.X_ALIGNED], aligned.obsm[slots.X_UNALIGNED] = tissue, tissue + 2.0
     aligned.obsm[slots.X_SPATIAL] = aligned.obsm[slots.X_JOINT] = tissue
@@ -265,7 +265,7 @@ def test_smoothed_expression_shows_domains_that_noise_hides_in_single_locations(
         obsm={slots.SPATIAL: xy},
     )
     slots.note(tissue, kind="spatial", source="s", counts=False)
-    spaces = tissue_spaces(tissue, tissue, tissue.var_names.tolist(), 0)
+    spaces = tissue_spaces(tissue, tissue, tissue.var_names.tolist(), 8, 0)
     assert list(spaces) == ["pca", "pca_smoothed"]
     scores = {name: domain_scores(space, labels, 0) for name, space in spaces.items()}
     assert scores["pca_smoothed"]["ari"] > scores["pca"]["ari"] + 0.05
