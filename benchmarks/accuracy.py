@@ -78,7 +78,9 @@ class Pair:
             trained = registry.trainer("scvi")(self.reference, hvg, settings)
             facts = {"id": self.name, "vae": "scvi", "seconds": time.perf_counter() - began}
             storage.save(folder, trained, self.reference, settings, facts)
-        return storage.load(folder)
+        saved = storage.load(folder)
+        storage.attach(self.reference, saved)
+        return saved
 
 
 @dataclass(frozen=True)
@@ -141,19 +143,20 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     ``stlatent_panel`` combines the candidates that need no alignment.
     """
     vae, spatial = pair.vae, pair.spatial
-    latent = np.asarray(vae.reference.obsm["X_vae"], dtype=np.float32)
     began = time.perf_counter()
     settings = AlignmentSettings(seed=SEED)
-    aligned = align(prepare(spatial, vae.reference, panel, hidden, 8), settings)
+    aligned = align(prepare(spatial, pair.reference, panel, hidden, 8), settings)
     inner = []
     for away in inner_folds.split_panel(panel, 3, SEED):
         seen = [gene for gene in panel if gene not in set(away)]
-        inputs = prepare(spatial, vae.reference, seen, [*hidden, *away], 8)
+        inputs = prepare(spatial, pair.reference, seen, [*hidden, *away], 8)
         inner.append(inner_folds.InnerFold(away, align_unmatched(inputs, settings)))
     alignment = time.perf_counter() - began
 
     def see(panel: list[str], hidden: list[str], at: Placement) -> Candidates:
-        return Candidates(spatial, vae.reference, panel, hidden, at.z, latent, at.precision, SEED)
+        return Candidates(
+            spatial, pair.reference, panel, hidden, at.z, vae.latent, at.precision, SEED
+        )
 
     began = time.perf_counter()
     weights = inner_folds.stack_weights(inner, panel, hidden, see)

@@ -92,7 +92,7 @@ def with_vae(reference: AnnData, folder: Path) -> AnnData:
         settings = VAESettings(seed=SEED)
         trained = registry.trainer("scvi")(reference, hvg, settings)
         storage.save(folder, trained, reference, settings, {"id": folder.stem, "seconds": 0.0})
-    return storage.load(folder).reference
+    return storage.attach(reference, storage.load(folder))
 
 
 def labels_of(adata: AnnData, columns: tuple[str, ...]) -> Array | None:

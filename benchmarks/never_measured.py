@@ -81,7 +81,7 @@ def run(data: Path, work: Path, pair: str, scenario: str) -> tuple[anndata.AnnDa
         given[:, kept].copy().write_h5ad(folder / "input" / "spatial.h5ad")
         shutil.copyfile(data / pair / "scrna.h5ad", folder / "input" / "scrna.h5ad")
     quality_control(folder / "input", folder)
-    imputed_and_calibrated(folder, whole / "vae", SPLIT)
+    imputed_and_calibrated(folder, whole / "vae", whole / "scrna.qc.h5ad", SPLIT)
     found = anndata.read_h5ad(folder / "imputed.h5ad")
     return found, tissue, anndata.read_h5ad(folder / "spatial.qc.h5ad")
 

@@ -81,8 +81,13 @@ def split_genes(work: Path, settings: dict[str, object]) -> list[Path]:
     return sorted((work / "folds").glob("fold_*.json"))
 
 
-def imputed_and_calibrated(work: Path, vae: Path, settings: dict[str, object]) -> None:
-    """Align, impute and calibrate a pair after QC: ``work/imputed.h5ad`` and ``calibration.json``."""
+def imputed_and_calibrated(
+    work: Path, vae: Path, reference: Path, settings: dict[str, object]
+) -> None:
+    """Align, impute and calibrate a pair after QC: ``work/imputed.h5ad`` and ``calibration.json``.
+
+    ``vae`` is the VAE of ``reference``.
+    """
     failure = work / "failure.json"
     folds = split_genes(work, settings)
     for fold in folds:
@@ -92,14 +97,14 @@ def imputed_and_calibrated(work: Path, vae: Path, settings: dict[str, object]) -
             continue
         script(
             "align.py",
-            {"spatial": work / "spatial.qc.h5ad", "vae": vae, "fold": fold, "seed": SEED,
-             "device": "cpu", "output": aligned, "history": work / f"history_{name}.json",
+            {"spatial": work / "spatial.qc.h5ad", "reference": reference, "vae": vae, "fold": fold,
+             "seed": SEED, "device": "cpu", "output": aligned, "history": work / f"history_{name}.json",
              "failure": failure},
         )  # fmt: skip
         script(
             "impute.py",
-            {"aligned": aligned, "spatial": work / "spatial.qc.h5ad", "vae": vae, "fold": fold,
-             "seed": SEED, "output": imputed, "summary": work / f"imputation_{name}.json",
+            {"aligned": aligned, "spatial": work / "spatial.qc.h5ad", "reference": reference,
+             "vae": vae, "fold": fold, "seed": SEED, "output": imputed, "summary": work / f"imputation_{name}.json",
              "failure": failure},
         )  # fmt: skip
     hidden = [fold for fold in folds if fold.stem != "fold_all"]

@@ -48,6 +48,7 @@ from stlatent.imputation.problem import Fold, build_problem, read_fold, referenc
 from stlatent.inputs import genes
 from stlatent.trust import intervals, reliability
 from stlatent.trust.gene_features import COMPARED, GeneFeatures
+from stlatent.vae import storage
 
 N_LATENT = 10
 MAX_SPOTS = 5000
@@ -57,10 +58,11 @@ MIN_SHARED = 1000
 
 def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np.ndarray:
     """Return scVI's latent positions where a trained folder is given, principal components if not."""
-    if vae is not None and (vae / "reference.h5ad").exists():
-        trained = anndata.read_h5ad(vae / "reference.h5ad")
-        if set(reference.obs_names) <= set(trained.obs_names):
-            return np.asarray(trained[reference.obs_names].obsm[slots.X_VAE])
+    if vae is not None and vae.exists():
+        saved = storage.load(vae)
+        rows = pd.Index(saved.cells).get_indexer(reference.obs_names)
+        if (rows >= 0).all():
+            return saved.latent[rows]
     from sklearn.decomposition import PCA
 
     values = linear(reference)

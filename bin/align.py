@@ -18,6 +18,7 @@ METHODS = ("adversarial", "paper", "sinkhorn", "mmd", "none")
 
 @click.command()
 @click.option("--spatial", type=click.Path(exists=True), required=True, help="QC'd tissue.")
+@click.option("--reference", type=click.Path(exists=True), required=True, help="QC'd reference.")
 @click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
 @click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--arm", default="default", show_default=True)
@@ -36,6 +37,7 @@ METHODS = ("adversarial", "paper", "sinkhorn", "mmd", "none")
 @exit_codes("ALIGN")
 def main(
     spatial: str,
+    reference: str,
     vae: str,
     fold: Path,
     arm: str,
@@ -70,9 +72,9 @@ def main(
 
         devices.make_deterministic(seed, threads)
         adata = slots.read(spatial, slots.INGESTED_SPATIAL)
-        saved = storage.load(vae)
+        cells = storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), storage.load(vae))
         start = time.perf_counter()
-        inputs = prepare(adata, saved.reference, split["panel"], split["hidden"], n_neighbors)
+        inputs = prepare(adata, cells, split["panel"], split["hidden"], n_neighbors)
         settings = AlignmentSettings(
             alignment=alignment,
             pretrain_epochs=pretrain_epochs,
@@ -92,7 +94,7 @@ def main(
                 visible = [gene for gene in split["panel"] if gene not in set(hidden)]
                 unseen = [*split["hidden"], *hidden]
                 placement = align_unmatched(
-                    prepare(adata, saved.reference, visible, unseen, n_neighbors), asked
+                    prepare(adata, cells, visible, unseen, n_neighbors), asked
                 )
                 inner.append(InnerFold(hidden, placement))
             return aligned, inner

@@ -12,6 +12,7 @@ from stlatent import failures, slots
 from stlatent.evaluation.alignment_quality import evaluate, labels_of
 from stlatent.evaluation.domains import tissue_spaces
 from stlatent.imputation.problem import read_fold
+from stlatent.vae import storage
 
 
 @click.command(help=__doc__)
@@ -20,6 +21,13 @@ from stlatent.imputation.problem import read_fold
 )
 @click.option(
     "--spatial", "spatial_path", required=True, type=click.Path(exists=True, dir_okay=False)
+)
+@click.option(
+    "--reference",
+    "reference_path",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="QC'd reference.",
 )
 @click.option("--vae", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--fold", "fold_path", required=True, type=click.Path(exists=True, dir_okay=False))
@@ -30,6 +38,7 @@ from stlatent.imputation.problem import read_fold
 def main(
     aligned_path: str,
     spatial_path: str,
+    reference_path: str,
     vae: Path,
     fold_path: str,
     seed: int,
@@ -40,10 +49,8 @@ def main(
     with failures.step("EVALUATE", fold.sample, "sample", failure):
         aligned = slots.read(aligned_path, slots.ALIGNED)
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
-        # The package's own reader of this folder needs torch, which takes seconds to import.
-        reference = slots.read(vae / "reference.h5ad", slots.LATENT_REFERENCE)
-        with failures.reading(vae / "vae.json"):
-            hvg = json.loads((vae / "vae.json").read_text())["genes"]
+        saved = storage.load(vae)
+        reference = storage.attach(slots.read(reference_path, slots.INGESTED_REFERENCE), saved)
         labels = labels_of(spatial)
         n_neighbors = int(slots.facts(aligned)["n_neighbors"])
         spaces = (
@@ -54,7 +61,7 @@ def main(
         result = {
             "sample": fold.sample,
             "arm": str(slots.facts(aligned).get("arm", "default")),
-            **evaluate(aligned, reference, labels, hvg, seed, spaces),
+            **evaluate(aligned, reference, labels, saved.genes, seed, spaces),
             "n_shared_genes": len(fold.panel),
         }
         output.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")

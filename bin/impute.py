@@ -19,6 +19,7 @@ from stlatent.inputs.genes import delivered_genes
 @click.command()
 @click.option("--aligned", type=click.Path(exists=True), required=True)
 @click.option("--spatial", type=click.Path(exists=True), required=True, help="QC'd tissue.")
+@click.option("--reference", type=click.Path(exists=True), required=True, help="QC'd reference.")
 @click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
 @click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--genes", default="hvg", show_default=True, help="hvg, all, or a file of genes.")
@@ -32,6 +33,7 @@ from stlatent.inputs.genes import delivered_genes
 def main(
     aligned: str,
     spatial: str,
+    reference: str,
     vae: str,
     fold: Path,
     genes: str,
@@ -61,12 +63,12 @@ def main(
         positions = slots.read(aligned, slots.ALIGNED)
         tissue = slots.read(spatial, slots.INGESTED_SPATIAL)
         saved = storage.load(vae)
+        cells = storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), saved)
         noted = slots.facts(positions)
-        latent = np.asarray(saved.reference.obsm[slots.X_VAE], dtype=np.float32)
 
         def see(panel: list[str], hidden: list[str], place: Placement) -> Candidates:
             return Candidates(
-                tissue, saved.reference, panel, hidden, place.z, latent, place.precision, seed
+                tissue, cells, panel, hidden, place.z, saved.latent, place.precision, seed
             )
 
         z = np.asarray(positions.obsm[noted["imputation_space"]], dtype=np.float32)
@@ -79,7 +81,7 @@ def main(
         predictor = Imputer(
             see(split["panel"], split["hidden"], outer), weights, saved.decoder, saved.genes
         )
-        every = saved.genes if imputer == DECODER else saved.reference.var_names.tolist()
+        every = saved.genes if imputer == DECODER else cells.var_names.tolist()
         complete = split["fold"] == "all"
         names, unknown = (
             delivered_genes(genes, every, saved.genes) if complete else (split["hidden"], [])
@@ -94,9 +96,7 @@ def main(
             skeleton.obsm[slot] = positions.obsm[slot]
         covered = None
         if complete:
-            judged = reference_coverage.assess(
-                tissue, saved.reference, split["panel"], z, latent, seed
-            )
+            judged = reference_coverage.assess(tissue, cells, split["panel"], z, saved.latent, seed)
             covered = reference_coverage.summarise(judged, tissue, seed)
             # What was not judged is left out: readers differ in how they take missing truth values.
             skeleton.obs = tissue.obs.assign(**judged.dropna(axis=1, how="all"))

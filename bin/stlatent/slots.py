@@ -38,7 +38,7 @@ class Contract:
 
 INGESTED_REFERENCE = Contract("INGEST")
 INGESTED_SPATIAL = Contract("INGEST", obsm=(SPATIAL,))
-LATENT_REFERENCE = Contract("TRAIN_VAE", obsm=(X_VAE,))
+LATENT = Contract("TRAIN_VAE", obsm=(X_VAE,), has_x=False)
 ALIGNED = Contract("ALIGN", obsm=(SPATIAL, X_ALIGNED, X_UNALIGNED, X_SPATIAL, X_JOINT), has_x=False)
 IMPUTED = Contract("IMPUTE", obsm=(SPATIAL,))
 

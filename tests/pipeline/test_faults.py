@@ -176,7 +176,7 @@ def test_text_and_names_reach_no_shell(broken):
     quoted = shown.replace("'", "&#39;").replace('"', "&#34;")
     assert any(text in report for text in (HOSTILE, shown, quoted))
     saved = broken.results / "references"
-    (stored,) = saved.rglob("*.vae/reference.h5ad")
+    (stored,) = saved.rglob("*.vae/latent.h5ad")
     facts = anndata.read_h5ad(stored, backed="r").uns["stlatent"]
     assert facts["batch_key"] == KEY
 

@@ -39,6 +39,7 @@ class Case:
     def align(self, fold: str, spatial: Path | None = None, *options: str) -> Path:
         output = self.folder / "aligned.h5ad"
         arguments = ["--spatial", spatial or self.spatial, "--vae", self.folder / "vae"]
+        arguments += ["--reference", self.folder / "reference.h5ad"]
         arguments += ["--fold", self.folder / f"fold_{fold}.json", "--history", self.folder / "h"]
         arguments += [
             "--output",
@@ -64,6 +65,7 @@ class Case:
         self, fold: str, aligned: Path, output: Path, spatial: Path | None, *options: str
     ) -> list[str]:
         arguments = ["--aligned", aligned, "--spatial", spatial or self.spatial]
+        arguments += ["--reference", self.folder / "reference.h5ad"]
         arguments += ["--vae", self.folder / "vae", "--fold", self.folder / f"fold_{fold}.json"]
         arguments += ["--output", output, "--summary", self.folder / "summary.json"]
         arguments += ["--failure", self.folder / "failure.json", *options]
@@ -80,6 +82,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     slots.note(reference, kind="reference", source="ref", counts=True)
     slots.note(tissue, kind="spatial", source="s", counts=True)
     tissue.write_h5ad(folder / "s.h5ad")
+    reference.write_h5ad(folder / "reference.h5ad")
     # A linear latent space: these tests are not about the VAE.
     genes = reference.var_names[:80].tolist()
     values = panel_expression(reference, genes, [])
@@ -159,7 +162,7 @@ def test_all_genes_of_the_reference(case: Case) -> None:
 
 
 def test_unknown_genes_of_a_list_are_noted(case: Case, tmp_path: Path) -> None:
-    genes = anndata.read_h5ad(case.folder / "vae" / "reference.h5ad").var_names[[3, 1]].tolist()
+    genes = anndata.read_h5ad(case.folder / "reference.h5ad").var_names[[3, 1]].tolist()
     listed = tmp_path / "genes.txt"
     listed.write_text(f"{genes[0]}\n\nNowhere1\n{genes[1]} \n{genes[0]}\n")
     assert case.impute("all", "--genes", str(listed)).var_names.tolist() == genes

@@ -1,33 +1,61 @@
-"""Writing and reading the folder of a trained VAE. Weights only, never pickle."""
+"""The folder of a trained VAE: latent space, weights, what it is, how it trained.
+
+The reference itself is not in it: `attach` puts the latent space on the file of QUALITY_CONTROL.
+Importing and `load` need no torch (3 s); only `SavedVAE.decoder` does.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from stlatent import slots
-from stlatent.failures import reading
-from stlatent.vae.decoder import LatentDecoder
+from stlatent.failures import DamagedFileError, reading
 
 if TYPE_CHECKING:
+    import numpy as np
     from anndata import AnnData
 
+    from stlatent.vae.decoder import LatentDecoder
     from stlatent.vae.interface import TrainedVAE, VAESettings
 
-WEIGHTS, SETTINGS, HISTORY, REFERENCE = "vae.pt", "vae.json", "history.json", "reference.h5ad"
+LATENT, WEIGHTS, ABOUT, HISTORY = "latent.h5ad", "vae.pt", "vae.json", "history.json"
 
 
 @dataclass(frozen=True)
 class SavedVAE:
-    """A trained VAE as later steps read it: the reference with its latent space, and the decoder."""
+    """A trained VAE as later steps read it.
 
-    reference: AnnData
-    decoder: LatentDecoder
+    Attributes
+    ----------
+    folder
+        Where it is.
+    latent
+        Posterior means of the reference's cells, cells x n_latent float32.
+    cells
+        Names of the cells, in the order of ``latent``.
+    genes
+        Genes that the VAE was trained on, in the decoder's order.
+    """
+
+    folder: Path
+    latent: np.ndarray
+    cells: list[str]
     genes: list[str]
+
+    @cached_property
+    def decoder(self) -> LatentDecoder:
+        """Latent space -> expression of ``genes``; read at first use."""
+        import torch
+
+        from stlatent.vae.decoder import LatentDecoder
+
+        with reading(self.folder / WEIGHTS):
+            weights = torch.load(self.folder / WEIGHTS, weights_only=True, map_location="cpu")
+            return LatentDecoder.from_state(weights["decoder"])
 
 
 def save(
@@ -37,13 +65,20 @@ def save(
     settings: VAESettings,
     facts: dict[str, Any],
 ) -> None:
-    """Write reference, weights, settings and history into ``folder``."""
+    """Write latent space, weights, settings and history into ``folder``."""
+    import torch
+    from anndata import AnnData
+
     folder.mkdir(parents=True, exist_ok=True)
-    reference.obsm[slots.X_VAE] = vae.latent
-    slots.write(reference, folder / REFERENCE, slots.LATENT_REFERENCE)
+    latent = AnnData(
+        obs=reference.obs[[]],
+        obsm={slots.X_VAE: vae.latent},
+        uns={slots.UNS: slots.facts(reference)},
+    )
+    slots.write(latent, folder / LATENT, slots.LATENT)
     torch.save({"vae": vae.state, "decoder": vae.decoder.state_dict()}, folder / WEIGHTS)
     description = {**facts, "settings": asdict(settings), "genes": vae.genes}
-    (folder / SETTINGS).write_text(json.dumps(description, indent=1) + "\n")
+    (folder / ABOUT).write_text(json.dumps(description, indent=1) + "\n")
     history = {
         "id": facts["id"],
         "epoch": list(range(len(vae.history["train_loss"]))),
@@ -55,14 +90,48 @@ def save(
     (folder / HISTORY).write_text(json.dumps(history) + "\n")
 
 
+def read_about(folder: str | Path) -> dict[str, Any]:
+    """Return what `save` noted about the VAE in ``folder``."""
+    with reading(Path(folder) / ABOUT):
+        return dict(json.loads((Path(folder) / ABOUT).read_text()))
+
+
 def load(folder: str | Path) -> SavedVAE:
     """Read what `save` wrote."""
+    import numpy as np
+
     folder = Path(folder)
-    with reading(folder / WEIGHTS):
-        weights = torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu")
-        description = json.loads((folder / SETTINGS).read_text())
+    latent = slots.read(folder / LATENT, slots.LATENT)
     return SavedVAE(
-        reference=slots.read(folder / REFERENCE, slots.LATENT_REFERENCE),
-        decoder=LatentDecoder.from_state(weights["decoder"]),
-        genes=description["genes"],
+        folder=folder,
+        latent=np.asarray(latent.obsm[slots.X_VAE], dtype=np.float32),
+        cells=latent.obs_names.tolist(),
+        genes=read_about(folder)["genes"],
     )
+
+
+def attach(reference: AnnData, saved: SavedVAE) -> AnnData:
+    """Put the latent space on ``reference``, in place, and return it.
+
+    Parameters
+    ----------
+    reference
+        Of QUALITY_CONTROL, the one that the VAE was trained on.
+    saved
+        Of `load`.
+
+    Raises
+    ------
+    DamagedFileError
+        When the reference has other cells than the VAE, or another order of them.
+    """
+    if reference.obs_names.tolist() != saved.cells:
+        common = reference.obs_names.isin(saved.cells).sum()
+        msg = (
+            f"the VAE in '{saved.folder.name}' belongs to another reference: of its "
+            f"{len(saved.cells)} cells, {common} are among the {reference.n_obs} of this one, or "
+            "their order differs"
+        )
+        raise DamagedFileError(msg)
+    reference.obsm[slots.X_VAE] = saved.latent
+    return reference

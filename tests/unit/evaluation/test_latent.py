@@ -160,7 +160,6 @@ def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> l
         rng.poisson(2.0, (200, 20)).astype(np.float32),
         pd.DataFrame({"cell_type": pd.Categorical(labels)}, index=[f"c{i}" for i in range(200)]),
         pd.DataFrame(index=genes),
-        obsm={slots.X_VAE: space},
     )
     slots.note(
         reference,
@@ -190,13 +189,21 @@ def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> l
     aligned.obsm[slots.X_ALIGNED], aligned.obsm[slots.X_UNALIGNED] = tissue, tissue + 2.0
     aligned.obsm[slots.X_SPATIAL] = aligned.obsm[slots.X_JOINT] = tissue
     (folder / "vae").mkdir()
-    slots.write(reference, folder / "vae/reference.h5ad", slots.LATENT_REFERENCE)
+    slots.write(reference, folder / "r.h5ad", slots.INGESTED_REFERENCE)
+    reference.obsm[slots.X_VAE] = space
+    slots.write(reference, folder / "vae/latent.h5ad", slots.LATENT)
     (folder / "vae/vae.json").write_text(json.dumps({"genes": genes}))
     slots.write(spatial, folder / "s.h5ad", slots.INGESTED_SPATIAL)
     slots.write(aligned, folder / "a.h5ad", slots.ALIGNED)
     fold = {"sample": "s", "fold": "all", "hidden": [], "panel": genes}
     (folder / "fold.json").write_text(json.dumps(fold))
-    options = {"aligned": "a.h5ad", "spatial": "s.h5ad", "vae": "vae", "fold": "fold.json"}
+    options = {
+        "aligned": "a.h5ad",
+        "spatial": "s.h5ad",
+        "reference": "r.h5ad",
+        "vae": "vae",
+        "fold": "fold.json",
+    }
     options |= {"output": "evaluation.json", "failure": "f.json"}
     return [part for key, value in options.items() for part in (f"--{key}", str(folder / value))]
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import train_vae
 from stlatent import slots
-from stlatent.failures import DataError
+from stlatent.failures import DamagedFileError, DataError
 from stlatent.simulate import Settings, simulate
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import TrainedVAE, VAESettings
@@ -86,13 +86,29 @@ def test_saved_vae_is_read_back_without_pickle(
 ) -> None:
     storage.save(tmp_path, trained, reference.copy(), SETTINGS, {"id": "ref", "seconds": 1.0})
     saved = storage.load(tmp_path)
-    np.testing.assert_array_equal(saved.reference.obsm["X_vae"], trained.latent)
+    np.testing.assert_array_equal(saved.latent, trained.latent)
     assert saved.genes == trained.genes
     z = torch.as_tensor(trained.latent[:3])
     torch.testing.assert_close(saved.decoder(z), trained.decoder(z))
     history = json.loads((tmp_path / "history.json").read_text())
     assert history["id"] == "ref"
     assert len(history["epoch"]) == len(history["series"]["train_loss"])
+
+
+def test_a_saved_latent_space_goes_to_the_cells_that_it_is_of(
+    tmp_path: Path, reference: anndata.AnnData, trained: TrainedVAE
+) -> None:
+    storage.save(tmp_path, trained, reference, SETTINGS, {"id": "ref", "seconds": 1.0})
+    saved = storage.load(tmp_path)
+    attached = storage.attach(reference.copy(), saved)
+    np.testing.assert_array_equal(attached.obsm["X_vae"], trained.latent)
+    stored = anndata.read_h5ad(tmp_path / "latent.h5ad")
+    assert stored.X is None and stored.obs.columns.empty
+    assert slots.facts(stored) == slots.facts(reference)
+    with pytest.raises(DamagedFileError, match="belongs to another reference: of its 257 cells"):
+        storage.attach(reference[1:].copy(), saved)
+    with pytest.raises(DamagedFileError, match="257 are among the 257 of this one, or their order"):
+        storage.attach(reference[::-1].copy(), saved)
 
 
 def test_same_seed_gives_the_same_latent_space(
@@ -169,5 +185,5 @@ def test_a_training_that_outgrows_the_gpu_starts_anew_with_smaller_batches(
     history = json.loads((tmp_path / "vae" / "history.json").read_text())
     assert history["batch_sizes"] == [256, 128, 64]
     assert json.loads((tmp_path / "vae" / "vae.json").read_text())["settings"]["batch_size"] == 64
-    saved = storage.load(tmp_path / "vae").reference.obsm[slots.X_VAE]
+    saved = storage.load(tmp_path / "vae").latent
     np.testing.assert_array_equal(saved, real(reference, genes, SETTINGS).latent)
