@@ -44,8 +44,9 @@ from stlatent.expression import (
 )
 from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.predictors import Problem, knn, to_intensities
-from stlatent.imputation.problem import Fold, build_problem, read_fold, reference_cells
+from stlatent.imputation.problem import Fold, build_problem, read_fold
 from stlatent.inputs import genes
+from stlatent.sampling import reference_cells
 from stlatent.trust import intervals, reliability
 from stlatent.trust.gene_features import COMPARED, GeneFeatures
 from stlatent.vae import storage

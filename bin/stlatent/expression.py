@@ -88,3 +88,11 @@ def like_counts(adata: AnnData) -> sp.csr_matrix:
     total = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
     scale = sp.diags(REFERENCE_TARGET / np.where(total > 0, total, 1.0))
     return (scale @ values).tocsr().astype(np.float32)
+
+
+def reference_expression(reference: AnnData, cells: np.ndarray, genes: list[str]) -> np.ndarray:
+    """Return log(1 + share of the cell's expression * `REFERENCE_TARGET`), cells x genes."""
+    values = linear(reference)
+    library = library_size(values)[cells]
+    columns = reference.var_names.get_indexer(genes)
+    return log_normalise(dense(values[:, columns][cells]), library, REFERENCE_TARGET)

@@ -111,3 +111,17 @@ def write(adata: AnnData, path: str | Path, contract: Contract) -> None:
     """Check ``adata`` against ``contract`` and write it compressed."""
     with plain_text():
         check(adata, contract, Path(path).name).write_h5ad(path, compression="gzip")
+
+
+def require_genes(adata: AnnData, genes: list[str], name: str) -> None:
+    """Check that ``adata`` has all ``genes``.
+
+    Raises
+    ------
+    DataError
+        Naming some that are missing.
+    """
+    missing = [gene for gene in genes if gene not in adata.var_names]
+    if missing:
+        msg = f"{name} lacks {len(missing)} genes of the fold, among them {', '.join(missing[:5])}"
+        raise DataError(msg)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from stlatent import slots
 from stlatent.baselines.interface import Prediction
 from stlatent.expression import linear
 from stlatent.failures import DataError
-from stlatent.imputation.problem import reference_cells, require_genes
+from stlatent.sampling import reference_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -46,8 +47,8 @@ def predict(
     """
     import anndata
 
-    require_genes(spatial, panel, "the spatial sample")
-    require_genes(reference, [*panel, *hidden], "the reference")
+    slots.require_genes(spatial, panel, "the spatial sample")
+    slots.require_genes(reference, [*panel, *hidden], "the reference")
     genes = [*panel, *hidden]
     cells = linear(reference)[reference_cells(reference.n_obs, seed)]
     cells = _observed(cells[:, reference.var_names.get_indexer(genes)])[0]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from stlatent import slots
 from stlatent.baselines.interface import Prediction
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.failures import DataError
-from stlatent.imputation.problem import require_genes
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def predict(
     epochs
         Published default: 1000.
     """
-    require_genes(spatial, panel, "the spatial sample")
-    require_genes(reference, [*panel, *hidden], "the reference")
+    slots.require_genes(spatial, panel, "the spatial sample")
+    slots.require_genes(reference, [*panel, *hidden], "the reference")
     cells = mapped_cells(reference.n_obs, spatial.n_obs, seed)
     expression = linear(reference)[cells]
     library = library_size(expression)

@@ -10,7 +10,7 @@ from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import judge_domains
-from stlatent.imputation.problem import reference_expression
+from stlatent.expression import reference_expression
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from stlatent.evaluation import metrics
 from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
-from stlatent.imputation.problem import Fold, require_genes
+from stlatent.imputation.problem import Fold
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def score_file(
         When spots differ or hidden genes are missing.
     """
     genes = [gene for gene in fold.hidden if gene in imputed.var_names]
-    require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
-    require_genes(spatial, genes, "the spatial sample")
+    slots.require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
+    slots.require_genes(spatial, genes, "the spatial sample")
     if list(imputed.obs_names) != list(spatial.obs_names):
         msg = f"the prediction of fold {fold.name} has other spots than the sample"
         raise DataError(msg)

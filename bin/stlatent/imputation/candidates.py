@@ -20,8 +20,9 @@ from stlatent.imputation.predictors import (
     knn,
     ridge,
 )
-from stlatent.imputation.problem import build_problem, reference_cells
+from stlatent.imputation.problem import build_problem
 from stlatent.imputation.transfer import transfer, transfer_weights
+from stlatent.sampling import reference_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData

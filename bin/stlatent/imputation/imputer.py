@@ -15,8 +15,8 @@ from stlatent import slots
 from stlatent.expression import REFERENCE_TARGET, library_size, linear, visible_library
 from stlatent.imputation.candidates import CANDIDATES, TRANSFER, Candidates
 from stlatent.imputation.predictors import Problem, to_intensities
-from stlatent.imputation.problem import reference_cells
 from stlatent.imputation.stack import Weights
+from stlatent.sampling import reference_cells
 
 if TYPE_CHECKING:
     from stlatent.vae.decoder import LatentDecoder

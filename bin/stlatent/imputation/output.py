@@ -13,7 +13,7 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.imputation.imputer import Imputer, gene_blocks
-from stlatent.imputation.problem import reference_cells
+from stlatent.sampling import reference_cells
 from stlatent.trust.gene_features import COLUMNS, COMPARED, GeneFeatures
 from stlatent.trust.intervals import LIBRARY, MEAN, SPREAD
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stlatent import slots
 from stlatent.expression import (
-    REFERENCE_TARGET,
     dense,
-    library_size,
-    linear,
     log_normalise,
+    reference_expression,
     visible_library,
 )
-from stlatent.failures import DataError, reading
+from stlatent.failures import reading
 from stlatent.graph import spatial_neighbours
 from stlatent.imputation.predictors import (
     Problem,
@@ -25,7 +24,7 @@ from stlatent.imputation.predictors import (
     to_counts,
     to_intensities,
 )
-from stlatent.sampling import subset
+from stlatent.sampling import reference_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 N_NEIGHBORS = 8
-MAX_REFERENCE_CELLS = 30_000
 
 
 @dataclass(frozen=True)
@@ -64,20 +62,6 @@ def read_fold(path: str | Path) -> Fold:
     )
 
 
-def require_genes(adata: AnnData, genes: list[str], name: str) -> None:
-    """Check that ``adata`` has all ``genes``.
-
-    Raises
-    ------
-    DataError
-        Naming some that are missing.
-    """
-    missing = [gene for gene in genes if gene not in adata.var_names]
-    if missing:
-        msg = f"{name} lacks {len(missing)} genes of the fold, among them {', '.join(missing[:5])}"
-        raise DataError(msg)
-
-
 def build_problem(
     spatial: AnnData,
     reference: AnnData,
@@ -91,7 +75,7 @@ def build_problem(
     Counts of the tissue are divided by the library of its visible genes and scaled to the median
     library, those of the reference by their total and scaled to `REFERENCE_TARGET`; both log1p. A
     reference without counts is brought to the same scale. Beyond
-    `MAX_REFERENCE_CELLS` a seeded subset of the reference is used.
+    `stlatent.sampling.MAX_REFERENCE_CELLS` a seeded subset of the reference is used.
 
     Parameters
     ----------
@@ -111,8 +95,8 @@ def build_problem(
     DataError
         When a gene is missing.
     """
-    require_genes(spatial, panel, "the spatial sample")
-    require_genes(reference, [*panel, *targets], "the reference")
+    slots.require_genes(spatial, panel, "the spatial sample")
+    slots.require_genes(reference, [*panel, *targets], "the reference")
     cells = reference_cells(reference.n_obs, seed)
     tissue = dense(spatial[:, panel].X)
     library = visible_library(spatial, hidden)
@@ -146,16 +130,3 @@ def on_tissue_scale(
     if library is None:
         return to_intensities(predicted)
     return to_counts(predicted, library, expected_total(problem, dense(spatial[:, panel].X)))
-
-
-def reference_cells(n_cells: int, seed: int) -> Array:
-    """Return the positions of the reference cells that are used: all, or a seeded subset."""
-    return subset(n_cells, MAX_REFERENCE_CELLS, seed)
-
-
-def reference_expression(reference: AnnData, cells: Array, genes: list[str]) -> Array:
-    """Return log(1 + share of the cell's expression * `REFERENCE_TARGET`), cells x genes."""
-    values = linear(reference)
-    library = library_size(values)[cells]
-    columns = reference.var_names.get_indexer(genes)
-    return log_normalise(dense(values[:, columns][cells]), library, REFERENCE_TARGET)

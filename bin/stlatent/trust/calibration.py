@@ -16,7 +16,7 @@ from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError, reading
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
-from stlatent.imputation.problem import Fold, require_genes
+from stlatent.imputation.problem import Fold
 from stlatent.inputs.qc import PANEL_GENES
 from stlatent.sampling import subset
 from stlatent.trust import intervals, reliability
@@ -101,8 +101,8 @@ def hold_out(spatial: AnnData, fold: Fold, imputed: AnnData, seed: int = 0) -> H
     DataError
         When spots or genes do not belong together.
     """
-    require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
-    require_genes(spatial, fold.hidden, "the spatial sample")
+    slots.require_genes(imputed, fold.hidden, f"the prediction of fold {fold.name}")
+    slots.require_genes(spatial, fold.hidden, "the spatial sample")
     if list(imputed.obs_names) != list(spatial.obs_names):
         msg = f"the prediction of fold {fold.name} has other spots than the sample"
         raise DataError(msg)

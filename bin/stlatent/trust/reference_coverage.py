@@ -27,8 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 from stlatent import slots
 from stlatent.expression import CLIP, dense, library_size, linear
 from stlatent.failures import DataError
-from stlatent.imputation.problem import reference_cells
-from stlatent.sampling import subset
+from stlatent.sampling import reference_cells, subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
