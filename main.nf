@@ -25,7 +25,6 @@ include { PEER } from './modules/peer/main'
 include { SCORE } from './modules/score/main'
 include { EVALUATE } from './modules/evaluate/main'
 include { CALIBRATE } from './modules/calibrate/main'
-include { KEEP_IMPUTED } from './modules/keep_imputed/main'
 include { COLLATE } from './modules/collate/main'
 include { MULTIQC } from './modules/multiqc/main'
 
@@ -318,9 +317,6 @@ workflow STLATENT {
         .map { key, files -> [key.getGroupTarget()] + fullAndHeldOut(files) }
         .filter { _meta, full, _held_out -> full }
     CALIBRATE(complete.join(samples).join(hidden), options.interval_level, code)
-    KEEP_IMPUTED(
-        complete.map { meta, full, _held_out -> [meta, full] }.join(CALIBRATE.out.h5ad, remainder: true).filter { _meta, full, calibrated -> full && !calibrated }.map { meta, full, _calibrated -> [meta, full] }
-    )
 
     // what failed because of the data
     failures = INGEST.out.failure.mix(
@@ -356,7 +352,6 @@ workflow STLATENT {
         SCORE.out.maps,
         EVALUATE.out.evaluation,
         CALIBRATE.out.summary,
-        KEEP_IMPUTED.out.h5ad.filter { _h5ad -> false },
     )
     collected = results.toSortedList { one, other -> one.toString() <=> other.toString() }
     costs = collected.map { files -> costTable(readTrace(findTrace(options), files), facts.container_engine) }

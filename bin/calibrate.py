@@ -38,6 +38,11 @@ NEW = click.Path(path_type=Path)
 @click.option("--table", required=True, type=NEW)
 @click.option("--summary", required=True, type=NEW)
 @click.option("--failure", required=True, type=NEW)
+@click.option(
+    "--keep-only",
+    metavar="REASON",
+    help="Why not to calibrate: the imputed file is kept as it is.",
+)
 @failures.exit_codes("CALIBRATE")
 def main(
     sample: str,
@@ -51,10 +56,25 @@ def main(
     table: Path,
     summary: Path,
     failure: Path,
+    keep_only: str | None,
 ) -> None:
-    folds = {fold.name: fold for fold in map(read_fold, fold_paths) if fold.hidden}
+    def keep_imputed() -> None:
+        """Leave the imputed file as it is, without anything of an unfinished calibration."""
+        shutil.copyfile(imputed, output)
+        for path in (table, summary):
+            path.unlink(missing_ok=True)
+
     level = int(interval_level)
-    with failures.step("CALIBRATE", sample, "sample", failure):
+    with failures.step("CALIBRATE", sample, "sample", failure, rescue=keep_imputed):
+        if keep_only is not None:
+            # Without the folder Nextflow would take this attempt's output for that of a calibration.
+            msg = (
+                f"{keep_only}. Cure: ask for more memory or time for CALIBRATE, or make room on the "
+                f"disk (docs/failures.md), remove the folder {Path.cwd()}, then start the run again "
+                "with -resume"
+            )
+            raise failures.GaveUpError(msg)
+        folds = {fold.name: fold for fold in map(read_fold, fold_paths) if fold.hidden}
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
         counts = bool(slots.facts(spatial)["counts"])
         held_out = []

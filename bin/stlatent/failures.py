@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class DamagedFileError(Exception):
     """A file that an earlier step wrote cannot be read: nobody's data are at fault."""
 
 
+class GaveUpError(Exception):
+    """Earlier attempts were killed; the message says how the last one ended."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory of the host or of a GPU ran out."""
     # By name and text, so that scripts without torch need not import it.
@@ -82,6 +87,13 @@ def is_disk_full(error: BaseException) -> bool:
 def is_passing(error: BaseException) -> bool:
     """Whether reading the same file again, here or elsewhere, may well succeed."""
     return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in PASSING)
+
+
+def is_retried(error: BaseException) -> bool:
+    """Whether `exit_codes` gives the error an exit status that is retried."""
+    return isinstance(error, DamagedFileError) or any(
+        kind(error) for kind in (is_gpu_memory, is_disk_full, is_passing)
+    )
 
 
 @contextmanager
@@ -114,6 +126,7 @@ def step(
     failure_path: str | Path,
     fold: str | None = None,
     method: str | None = None,
+    rescue: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Run one step on one input.
 
@@ -135,18 +148,29 @@ def step(
         The gene fold, where only that is lost.
     method
         The method to compare with, where only that is lost.
+    rescue
+        Leaves the output that the sample has without this step. With it bugs, too, become failure
+        files, or Nextflow would drop that output.
     """
     with exit_codes(f"{name}: {kind} {identifier}"):
         try:
             yield
-        except DataError as error:
-            failure = {"id": identifier, "kind": kind, "step": name, "reason": str(error)}
+        except Exception as error:
+            expected = isinstance(error, DataError | GaveUpError)
+            if not expected and (rescue is None or is_retried(error)):
+                raise
+            if not expected:
+                traceback.print_exc()
+            if rescue is not None:
+                rescue()
+            reason = str(error) if expected else _crash(error)
+            failure = {"id": identifier, "kind": kind, "step": name, "reason": reason}
             if fold is not None:
                 failure["fold"] = fold
             if method is not None:
                 failure["method"] = method
             Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
-            print(f"{name}: {kind} {identifier} failed: {error}", file=sys.stderr)
+            print(f"{name}: {kind} {identifier} failed: {reason}", file=sys.stderr)
             sys.exit(0)
 
 
@@ -175,6 +199,13 @@ def exit_codes(what: str) -> Iterator[None]:
         if is_passing(error):
             _exit(FILE_SYSTEM_EXIT, f"{what}: the file system failed: {error}")
         raise
+
+
+def _crash(error: Exception) -> str:
+    return (
+        f"crashed ({type(error).__name__}: {error}): a bug, or an input that nobody foresaw. "
+        f"Log: {Path.cwd()}/.command.log"
+    )
 
 
 def _exit(status: int, message: str) -> None:

@@ -14,11 +14,15 @@ process CALIBRATE {
     tuple val("${task.process}"), val('scikit-learn'), eval('version_of.py scikit-learn'), topic: versions
 
     script:
+    // What killed every attempt before cannot kill one that copies the imputed file alone.
+    def given_up = task.attempt > 1 && task.attempt > task.maxRetries
+    def status = task.previousTrace?.exit in 0..255 ? task.previousTrace.exit : 'none'
+    def keep = given_up ? "--keep-only 'gave up after ${task.attempt - 1} attempts (exit status of the last: ${status})'" : ''
     """
     calibrate.py --sample ${meta.id} --arm ${meta.arm.name} --imputed ${imputed} --spatial ${spatial} \\
         ${folds.collect { fold -> "--fold ${fold}" }.join(' ')} \\
         ${held_out.collect { h5ad -> "--held-out ${h5ad}" }.join(' ')} \\
-        --interval-level ${interval_level} --output ${meta.id}.imputed.h5ad --table ${meta.id}.reliability.csv \\
+        --interval-level ${interval_level} ${keep} --output ${meta.id}.imputed.h5ad --table ${meta.id}.reliability.csv \\
         --summary ${meta.id}.calibration.json --failure ${meta.id}.failure.json
     """
 

@@ -111,6 +111,9 @@ def broken(run_pipeline, compiled, tmp_path_factory) -> Broken:
     aligned = '    def settings = meta.arm.alignment\n    """\n'
     edit(project, "align", aligned, aligned + killed_once)
     edit(project, "impute", start, f"{start}    [[ ${{meta.id}} != killed ]] || exit 137\n")
+    calibrated = '    """\n    calibrate.py'
+    killed = "    [[ ${meta.id} != one || ${task.attempt} -gt 3 ]] || exit 137\n    calibrate.py"
+    edit(project, "calibrate", calibrated, f'    """\n{killed}')
     edit(project, "split_genes", start, f"{start}    [[ ${{meta.id}} != crashed ]] || exit 1\n")
     run = run_pipeline(
         "--input", data / "my sheet's.csv", "--outdir", folder / "out it's",
@@ -160,6 +163,17 @@ def test_a_task_that_is_killed_for_good_is_listed_with_what_it_had(broken):
     )
     log = re.search(r"Log: (.*)$", failure["reason"])
     assert log and Path(log[1]).parent.is_dir()
+
+
+def test_a_calibration_that_is_killed_for_good_leaves_the_imputed_file(broken):
+    tried = broken.attempts["CALIBRATE (one)"]
+    assert [row["exit"] for row in tried] == ["137"] * 3 + ["0"]
+    assert [row["memory"] for row in tried] == ["2 GB", "4 GB", "8 GB", "2 GB"]
+    said = "sample one failed in CALIBRATE: gave up after 3 attempts (exit status of the last: 137)"
+    assert said in broken.output
+    path = broken.results / "samples" / "one" / "one.imputed.h5ad"
+    assert "reliability" not in anndata.read_h5ad(path, backed="r").var
+    assert not list((broken.results / "evaluation" / "one").glob("*.calibration.json"))
 
 
 def test_a_bug_is_not_tried_again(broken):

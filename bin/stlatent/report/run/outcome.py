@@ -12,7 +12,7 @@ from stlatent.report.run.read import FULL_FIT, Json, Run
 SILENT = "the task ended without a report: see pipeline_info/*trace*.txt and .nextflow.log"
 UNCALIBRATED = "the imputed genes are there, without intervals and reliability"
 # Of these steps one failure is enough: the rest of the sample's files cannot make up for it.
-ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE", "KEEP_IMPUTED")
+ALWAYS_FATAL = ("CHECK_INPUT", "IMPUTE")
 
 Status = Literal["finished", "warning", "failed"]
 
