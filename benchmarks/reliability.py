@@ -44,8 +44,9 @@ from stlatent.expression import (
 )
 from stlatent.imputation.candidates import PANEL_PREDICTORS
 from stlatent.imputation.predictors import Problem, knn, to_intensities
-from stlatent.imputation.problem import Fold, build_problem, read_fold
+from stlatent.imputation.problem import build_problem
 from stlatent.inputs import genes
+from stlatent.records import Fold
 from stlatent.sampling import reference_cells
 from stlatent.trust import intervals, reliability
 from stlatent.trust.gene_features import COMPARED, GeneFeatures
@@ -223,7 +224,7 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
         hvg = (work / name / "hvg.txt").read_text().splitlines()
         latent = latent_space(reference, work / name, vae and vae / f"{name}.vae")
         folds = [
-            fold for path in split_genes(work / name, SPLIT) if (fold := read_fold(path)).hidden
+            fold for path in split_genes(work / name, SPLIT) if (fold := Fold.read(path)).hidden
         ]
         parts = [hold_out(spatial, reference, fold, latent) for fold in folds]
         held_out[name] = [part for part, _ in parts]

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.imputation.problem import read_fold
+from stlatent.records import Fold
 from stlatent.trust import calibration, reliability
 from stlatent.trust.intervals import LEVELS
 
@@ -74,7 +74,7 @@ def main(
                 "with -resume"
             )
             raise failures.GaveUpError(msg)
-        folds = {fold.name: fold for fold in map(read_fold, fold_paths) if fold.hidden}
+        folds = {fold.name: fold for fold in map(Fold.read, fold_paths) if fold.hidden}
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
         counts = bool(slots.facts(spatial)["counts"])
         held_out = []
@@ -92,7 +92,7 @@ def main(
         calibration.write_calibration(output, var, found.intervals, level)
         published = calibration.published_table(var, found.held_out)
         published.to_csv(table, float_format="%.5g")
-        population = next(iter(folds.values())).population if folds else {}
+        population = next(iter(folds.values())).population if folds else None
         about = {"sample": sample, "arm": arm, "population": population}
         content = about | calibration.summary(var, found, level, panel)
         summary.write_text(json.dumps(content, indent=1) + "\n")

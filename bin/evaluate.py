@@ -11,7 +11,7 @@ import click
 from stlatent import failures, slots
 from stlatent.evaluation.alignment_quality import evaluate, labels_of
 from stlatent.evaluation.domains import tissue_spaces
-from stlatent.imputation.problem import read_fold
+from stlatent.records import Fold
 from stlatent.vae import storage
 
 
@@ -45,7 +45,7 @@ def main(
     output: Path,
     failure: Path,
 ) -> None:
-    fold = read_fold(fold_path)
+    fold = Fold.read(fold_path)
     with failures.step("EVALUATE", fold.sample, "sample", failure):
         aligned = slots.read(aligned_path, slots.ALIGNED)
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)

@@ -13,7 +13,8 @@ import numpy as np
 from stlatent import failures, slots
 from stlatent.baselines.output import write_baselines
 from stlatent.imputation.predictors import predictor
-from stlatent.imputation.problem import Fold, build_problem, on_tissue_scale, read_fold
+from stlatent.imputation.problem import build_problem, on_tissue_scale
+from stlatent.records import Fold
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,7 +71,7 @@ def main(
     output: Path,
     failure: Path,
 ) -> None:
-    fold = read_fold(fold_path)
+    fold = Fold.read(fold_path)
     if not fold.hidden:
         raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
     with failures.step("BASELINES", fold.sample, "sample", failure, fold.name):

@@ -11,7 +11,7 @@ import click
 from stlatent import failures, slots
 from stlatent.baselines import PEERS, on_tissue_scale
 from stlatent.baselines.output import write_baselines
-from stlatent.imputation.problem import read_fold
+from stlatent.records import Fold
 
 
 @click.command(help=__doc__)
@@ -36,7 +36,7 @@ def main(
     output: Path,
     failure: Path,
 ) -> None:
-    fold = read_fold(fold_path)
+    fold = Fold.read(fold_path)
     if not fold.hidden:
         raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
     with failures.step("PEER", fold.sample, "sample", failure, fold.name, method):

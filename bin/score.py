@@ -12,7 +12,8 @@ import pandas as pd
 from stlatent import failures, slots
 from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file, seed_of
 from stlatent.graph import row_weights, spatial_neighbours
-from stlatent.imputation.problem import N_NEIGHBORS, read_fold
+from stlatent.imputation.problem import N_NEIGHBORS
+from stlatent.records import Fold
 
 
 @click.command()
@@ -46,7 +47,7 @@ def main(
     """
     fold_paths += tuple(path for path in more if path.endswith(".json"))
     imputed_paths += tuple(path for path in more if not path.endswith(".json"))
-    folds = {fold.name: fold for fold in map(read_fold, fold_paths) if fold.hidden}
+    folds = {fold.name: fold for fold in map(Fold.read, fold_paths) if fold.hidden}
     if not folds:
         raise click.UsageError("none of the folds hides a gene")
     sample = next(iter(folds.values())).sample

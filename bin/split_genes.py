@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from stlatent import failures, slots
 from stlatent.inputs import genes
+from stlatent.records import Population
 
 
 @click.command()
@@ -44,28 +44,21 @@ def main(
         ranking = hvg.read_text().splitlines()
         shared = genes.shared_genes(tissue, cells)
         delivered, _ = genes.delivered_genes(choice, cells.var_names.tolist(), ranking)
-        population, members = genes.population(shared, delivered, ranking)
+        name, members = genes.population(shared, delivered, ranking)
         scored = genes.evaluation_genes(members, genes.abundance(cells), evaluation_genes, seed)
-        drawn_from = {"name": population, "n_genes": len(members), "n_drawn": len(scored)}
         folds = genes.make_folds(
             tissue,
             shared,
             ranking,
             scored,
+            Population(name, len(members), len(scored)),
             n_folds=n_folds,
             n_alignment_genes=n_alignment_genes,
             seed=seed,
         )
         output_dir.mkdir(parents=True, exist_ok=True)
         for fold in folds:
-            record = {
-                "sample": sample,
-                "fold": fold.name,
-                "hidden": fold.hidden,
-                "panel": fold.panel,
-                "population": drawn_from,
-            }
-            (output_dir / f"fold_{fold.name}.json").write_text(json.dumps(record) + "\n")
+            fold.write(output_dir / fold.file_name)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 # conf/base.config retries these.
 OUT_OF_MEMORY_EXIT = 137
@@ -24,7 +24,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_TEXTS = tuple(f"errno = {number}," for number in FULL)
 LEAST_FREE = 1 << 20
 # The file system or the machine, not the file.
-PASSING = (
+TRANSIENT = (
     errno.EIO,
     errno.ENOMEM,
     errno.EMFILE,
@@ -84,15 +84,15 @@ def is_disk_full(error: BaseException) -> bool:
     return known or shutil.disk_usage(Path.cwd()).free < LEAST_FREE
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether reading the same file again, here or elsewhere, may well succeed."""
-    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in PASSING)
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in TRANSIENT)
 
 
 def is_retried(error: BaseException) -> bool:
     """Whether `exit_codes` gives the error an exit status that is retried."""
     return isinstance(error, DamagedFileError) or any(
-        kind(error) for kind in (is_gpu_memory, is_disk_full, is_passing)
+        kind(error) for kind in (is_gpu_memory, is_disk_full, is_transient)
     )
 
 
@@ -102,7 +102,7 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, DataError | DamagedFileError) or is_passing(error):
+        if isinstance(error, DataError | DamagedFileError) or is_transient(error):
             raise
         msg = (
             f"'{Path(path).name}' of an earlier step cannot be read "
@@ -122,10 +122,11 @@ def _task_folder(path: str | Path) -> Path:
 def step(
     name: str,
     identifier: str,
-    kind: str,
+    kind: Literal["sample", "reference"],
     failure_path: str | Path,
     fold: str | None = None,
     method: str | None = None,
+    settings: str = "",
     rescue: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Run one step on one input.
@@ -145,9 +146,11 @@ def step(
     failure_path
         Where the failure goes.
     fold
-        The gene fold, where only that is lost.
+        The fold of genes, where only that failed.
     method
-        The method to compare with, where only that is lost.
+        The baseline, where only that failed.
+    settings
+        Key of the settings of the step and of those before it; the arm in steps that know it.
     rescue
         Leaves the output that the sample has without this step. With it bugs, too, become failure
         files, or Nextflow would drop that output.
@@ -164,12 +167,11 @@ def step(
             if rescue is not None:
                 rescue()
             reason = str(error) if expected else _crash(error)
-            failure = {"id": identifier, "kind": kind, "step": name, "reason": reason}
-            if fold is not None:
-                failure["fold"] = fold
-            if method is not None:
-                failure["method"] = method
-            Path(failure_path).write_text(json.dumps(failure, indent=1) + "\n")
+            # It reads files by means of this module.
+            from stlatent.records import Failure
+
+            failure = Failure(identifier, kind, name, reason, settings, fold, method)
+            failure.write(failure_path)
             print(f"{name}: {kind} {identifier} failed: {reason}", file=sys.stderr)
             sys.exit(0)
 
@@ -196,7 +198,7 @@ def exit_codes(what: str) -> Iterator[None]:
             os._exit(DISK_FULL_EXIT)
         if isinstance(error, DamagedFileError):
             _exit(DAMAGED_EXIT, f"{what}: {error}")
-        if is_passing(error):
+        if is_transient(error):
             _exit(FILE_SYSTEM_EXIT, f"{what}: the file system failed: {error}")
         raise
 

@@ -21,6 +21,7 @@ Series = dict[str, list[float | None]]
 # Macro-F1 and accuracy of a classifier, by the number of neighbours.
 ByNeighbours = dict[str, "Classified"]
 FailureKind = Literal["sample", "reference"]
+PopulationName = Literal["delivered", "variable", "shared"]
 
 FULL_FIT = "all"
 
@@ -355,7 +356,7 @@ class QualityControl(Record):
 class Population(_Strict):
     """What hidden genes were drawn from, how many it holds and how many were drawn."""
 
-    name: Literal["delivered", "variable", "shared"]
+    name: PopulationName
     n_genes: int
     n_drawn: int
 

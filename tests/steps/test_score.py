@@ -14,7 +14,7 @@ import score
 from stlatent import slots
 from stlatent.evaluation import scoring
 from stlatent.failures import DataError
-from stlatent.imputation.problem import Fold
+from stlatent.records import Fold
 
 GENES = [f"G{i}" for i in range(12)]
 

@@ -27,7 +27,7 @@ from stlatent.failures import (
     OUT_OF_MEMORY_EXIT,
     DataError,
 )
-from stlatent.imputation.problem import read_fold
+from stlatent.records import Fold
 from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
 
@@ -55,7 +55,8 @@ def test_data_at_fault_end_well_and_leave_their_reason(tmp_path, capsys):
     status, failure = status_of(DataError("no gene is shared"), tmp_path)
     assert status == 0
     assert failure == {
-        "id": "s1", "kind": "sample", "step": "ALIGN", "reason": "no gene is shared", "fold": "2",
+        "id": "s1", "kind": "sample", "step": "ALIGN", "reason": "no gene is shared", "settings": "",
+        "fold": "2", "method": None, "source": None,
     }  # fmt: skip
     assert "sample s1 failed: no gene is shared" in capsys.readouterr().err
 
@@ -174,7 +175,7 @@ def test_a_fold_that_is_cut_short(tmp_path):
     path = tmp_path / "fold_1.json"
     path.write_text('{"sample": "s1", "fo')
     with pytest.raises(failures.DamagedFileError, match=r"fold_1\.json"):
-        read_fold(path)
+        Fold.read(path)
 
 
 def test_scripts_without_a_step_end_with_the_same_statuses(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
-from stlatent.imputation.problem import Fold
+from stlatent.records import Fold
 
 if TYPE_CHECKING:
     from anndata import AnnData

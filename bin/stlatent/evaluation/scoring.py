@@ -13,7 +13,7 @@ from stlatent.evaluation import metrics
 from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
-from stlatent.imputation.problem import Fold
+from stlatent.records import Fold
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +13,6 @@ from stlatent.expression import (
     reference_expression,
     visible_library,
 )
-from stlatent.failures import reading
 from stlatent.graph import spatial_neighbours
 from stlatent.imputation.predictors import (
     Problem,
@@ -32,34 +28,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 N_NEIGHBORS = 8
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Genes hidden from everything, and those used for the alignment.
-
-    ``population`` says what hidden genes were drawn from (`stlatent.inputs.genes.population`): its ``name``,
-    ``n_genes`` and how many were drawn, ``n_drawn``.
-    """
-
-    sample: str
-    name: str
-    hidden: list[str]
-    panel: list[str]
-    population: dict[str, Any] = field(default_factory=dict)
-
-
-def read_fold(path: str | Path) -> Fold:
-    """Read a ``fold_<name>.json``."""
-    with reading(path):
-        content = json.loads(Path(path).read_text())
-    return Fold(
-        content["sample"],
-        str(content["fold"]),
-        content["hidden"],
-        content["panel"],
-        content.get("population", {}),
-    )
 
 
 def build_problem(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from scipy import sparse
 from stlatent import slots
 from stlatent.expression import LARGEST_LOGARITHM, like_counts
 from stlatent.failures import DataError
+from stlatent.records import FULL_FIT, Fold, Population, PopulationName
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,16 +27,9 @@ MIN_FITTED_GENES = 10
 MIN_SCORED_GENES = 150
 ROUNDING = 1e-8
 POOLED = "pooled"
-DELIVERED, VARIABLE, SHARED = "delivered", "variable", "shared"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Genes hidden from everything, and the panel that the alignment may use."""
-
-    name: str
-    hidden: list[str]
-    panel: list[str]
+DELIVERED: Final = "delivered"
+VARIABLE: Final = "variable"
+SHARED: Final = "shared"
 
 
 def rank_genes(adata: AnnData, n_top: int | None = None) -> list[str]:
@@ -171,7 +164,7 @@ def delivered_genes(
 
 def population(
     shared: Sequence[str], delivered: Sequence[str], hvg: Sequence[str]
-) -> tuple[str, list[str]]:
+) -> tuple[PopulationName, list[str]]:
     """Return the name and the members of the population that scored genes are drawn from.
 
     What is promised of the genes that are delivered has to be measured on such genes: `DELIVERED` are
@@ -179,7 +172,10 @@ def population(
     reference's most variable genes join them, `VARIABLE`, and at last all that are shared, `SHARED`.
     """
     delivered_set = set(delivered)
-    pools = {DELIVERED: delivered_set, VARIABLE: delivered_set | set(hvg)}
+    pools: dict[PopulationName, set[str]] = {
+        DELIVERED: delivered_set,
+        VARIABLE: delivered_set | set(hvg),
+    }
     for name, pool in pools.items():
         members = [gene for gene in shared if gene in pool]
         if len(members) >= min(MIN_SCORED_GENES, len(shared)):
@@ -273,6 +269,7 @@ def make_folds(
     shared: Sequence[str],
     reference_ranking: Sequence[str],
     scored: Sequence[str],
+    population: Population | None = None,
     *,
     n_folds: int,
     n_alignment_genes: int,
@@ -280,10 +277,14 @@ def make_folds(
 ) -> Iterator[Fold]:
     """Yield the fold ``all``, which hides nothing, and folds ``1`` to ``k`` of the ``scored`` genes.
 
+    ``population`` says what those were drawn from.
+
     The panel of each fold is chosen anew without the values of its hidden genes. Where few genes are
     shared there are more folds, so that each leaves enough of them, or none at all.
     """
-    yield Fold("all", [], alignment_panel(spatial, shared, reference_ranking, n_alignment_genes))
+    sample = slots.facts(spatial)["source"]
+    panel = alignment_panel(spatial, shared, reference_ranking, n_alignment_genes)
+    yield Fold(sample, FULL_FIT, [], panel, population)
     if n_folds == 0:
         return
     room = len(shared) - MIN_SHARED_GENES
@@ -294,7 +295,7 @@ def make_folds(
         away = set(hidden)
         visible = [gene for gene in shared if gene not in away]
         panel = alignment_panel(spatial, visible, reference_ranking, n_alignment_genes)
-        yield Fold(str(number), hidden, panel)
+        yield Fold(sample, str(number), hidden, panel, population)
 
 
 def _rank_by_seurat_v3(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stlatent import slots
-from stlatent.failures import is_passing
+from stlatent.failures import is_transient
 from stlatent.readers.contents import Contents
 from stlatent.readers.coordinates import Coordinates, read_coordinates
 from stlatent.readers.errors import UnknownFormatError, cure, explain
@@ -38,7 +38,7 @@ def describe(
     except UnknownFormatError as error:
         description["unknown_format"] = str(error)
     except Exception as error:
-        if is_passing(error):
+        if is_transient(error):
             raise
         description["unreadable"] = f"{explain(error)}. Cure: {cure(error)}"
     return description
@@ -64,7 +64,7 @@ def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
     try:
         return read_coordinates(path), None
     except Exception as error:
-        if is_passing(error):
+        if is_transient(error):
             raise
         return None, explain(error)
 
@@ -76,7 +76,7 @@ def _coordinates(
     try:
         kept, found = located(contents, positions)
     except Exception as error:
-        if is_passing(error):
+        if is_transient(error):
             raise
         return explain(error), None
     return None, overlapping_sections(contents.obs[kept], found)

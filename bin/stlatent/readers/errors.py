@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stlatent.failures import DataError, is_passing
+from stlatent.failures import DataError, is_transient
 
 MESSAGE_LENGTH = 200
 
@@ -33,7 +33,7 @@ def as_data_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, DataError) or is_passing(error):
+        if isinstance(error, DataError) or is_transient(error):
             raise
         msg = f"'{name}' cannot be read: {explain(error)}. Cure: {cure(error)}"
         raise DataError(msg) from error

@@ -16,8 +16,8 @@ from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError, reading
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
-from stlatent.imputation.problem import Fold
 from stlatent.inputs.qc import PANEL_GENES
+from stlatent.records import Fold
 from stlatent.sampling import subset
 from stlatent.trust import intervals, reliability
 

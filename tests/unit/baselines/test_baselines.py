@@ -22,7 +22,7 @@ from stlatent.evaluation import metrics
 from stlatent.expression import visible_library
 from stlatent.failures import DataError
 from stlatent.imputation.predictors import PREDICTORS
-from stlatent.imputation.problem import Fold
+from stlatent.records import Fold
 from stlatent.simulate import Settings, Study, simulate
 
 TRAINED = {

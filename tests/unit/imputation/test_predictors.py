@@ -17,7 +17,8 @@ from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError
 from stlatent.imputation import predictors
 from stlatent.imputation.predictors import Problem
-from stlatent.imputation.problem import Fold, build_problem
+from stlatent.imputation.problem import build_problem
+from stlatent.records import Fold
 from stlatent.simulate import Settings, Study, simulate
 
 METHODS = ["null", "ridge", "kernel_ridge", "knn"]

@@ -18,6 +18,7 @@ from stlatent import slots
 from stlatent.expression import like_counts
 from stlatent.failures import DataError
 from stlatent.inputs import genes
+from stlatent.records import Fold
 
 
 def simulated(
@@ -176,7 +177,7 @@ def test_folds_partition_the_genes(n_genes: int, n_folds: int, sizes: list[int])
         assert folds != genes.partition(names, n_folds, seed=2)
 
 
-def folds_of(tissue: anndata.AnnData, **changes: int) -> list[genes.Fold]:
+def folds_of(tissue: anndata.AnnData, **changes: int) -> list[Fold]:
     asked = {"n_folds": 4, "n_alignment_genes": 15, "seed": 0}
     shared = list(tissue.var_names)
     return list(genes.make_folds(tissue, shared, shared[::-1], shared[::3], **(asked | changes)))
