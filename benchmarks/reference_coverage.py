@@ -227,9 +227,9 @@ def judge(case: Case, align: bool) -> dict[str, float]:
     found = assess(case, case.reference, placed(case) if align else None)
     lacking, flagged = (
         case.lacking[case.judged],
-        ~found[reference_coverage.FLAG].to_numpy()[case.judged],
+        ~found[slots.REFERENCE_COVERED].to_numpy()[case.judged],
     )
-    score = -found[reference_coverage.SCORE].to_numpy()[case.judged]
+    score = -found[slots.REFERENCE_COVERAGE].to_numpy()[case.judged]
     result = {
         "spots": int(lacking.sum()),
         "share": float(lacking.mean()),
@@ -238,10 +238,10 @@ def judge(case: Case, align: bool) -> dict[str, float]:
         "falsely": float(flagged[~lacking].mean()),
     }
     if case.whole is not None:
-        whole = assess(case, case.whole, None)[reference_coverage.SCORE].to_numpy()[case.judged]
+        whole = assess(case, case.whole, None)[slots.REFERENCE_COVERAGE].to_numpy()[case.judged]
         result["AUROC, whole"] = float(roc_auc_score(lacking, -whole))
     if align:
-        distance = found[reference_coverage.DISTANCE].to_numpy()[case.judged]
+        distance = found[slots.REFERENCE_DISTANCE].to_numpy()[case.judged]
         result["AUROC, distance"] = float(roc_auc_score(lacking, distance))
     return result
 

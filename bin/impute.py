@@ -91,7 +91,11 @@ def main(
             var=gene_table(names, imputer, set(tissue.var_names), set(saved.genes)),
             uns={slots.UNS: {name: noted[name] for name in noted if name != "inner_folds"}},
         )
-        kept = inner_folds.without_inner(list(positions.obsm)) if complete else [slots.SPATIAL]
+        kept = (
+            [name for name in positions.obsm if not slots.is_inner_slot(name)]
+            if complete
+            else [slots.SPATIAL]
+        )
         for slot in kept:
             skeleton.obsm[slot] = positions.obsm[slot]
         covered = None
@@ -119,8 +123,8 @@ def main(
             unseen=unseen,
         )
         seconds = predictor.total_seconds(float(noted["seconds"]), learning)
-        note(output, "seconds", {**seconds, "stlatent": seconds[imputer]})
-        note(output, "weights", weights.by_candidate)
+        note(output, slots.SECONDS, {**seconds, "stlatent": seconds[imputer]})
+        note(output, slots.WEIGHTS, weights.by_candidate)
         learned = {
             "sample": split["sample"],
             "arm": noted["arm"],

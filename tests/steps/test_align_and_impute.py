@@ -208,8 +208,8 @@ def test_without_inner_folds_no_gene_of_the_panel_vouches_for_itself(case: Case)
     panel = json.loads((case.folder / "fold_all.json").read_text())["panel"]
     known = var.index.isin(panel)
     assert known.any() and not known.all()
-    assert var.loc[known, list(reliability.FEATURES)].isna().all(axis=None)
-    assert var.loc[~known, list(reliability.FEATURES)].notna().all(axis=None)
+    assert var.loc[known, list(slots.FEATURES)].isna().all(axis=None)
+    assert var.loc[~known, list(slots.FEATURES)].notna().all(axis=None)
     labels = reliability.read_prior().predict(var, counts=True)["reliability_label"]
     assert set(labels[known]) == {"not testable"}
     assert "not testable" not in set(labels[~known])

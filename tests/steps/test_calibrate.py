@@ -33,16 +33,16 @@ def imputed(
     expected = (counts[:, columns] + 0.2) * np.exp(
         rng.normal(size=(len(library), len(genes))) * noise
     )
-    features = {name: rng.uniform(0.05, 0.9, len(genes)) for name in reliability.FEATURES}
+    features = {name: rng.uniform(0.05, 0.9, len(genes)) for name in slots.FEATURES}
     var = pd.DataFrame(features, index=genes)
     var["candidate_agreement"] = np.clip(1 - noise / 1.5, 0.05, 0.95)
     normalised = np.log1p(1e4 * expected / library[:, None])
-    var[intervals.MEAN], var[intervals.SPREAD] = normalised.mean(0), normalised.std(0)
+    var[slots.NORMALISED_MEAN], var[slots.NORMALISED_SD] = normalised.mean(0), normalised.std(0)
     var["measured"], var["method"], var["in_decoder"] = True, "stack", True
     adata = anndata.AnnData(
         X=expected.astype(np.float32),
         obs=pd.DataFrame(
-            {intervals.LIBRARY: library}, index=[f"s{i}" for i in range(len(library))]
+            {slots.EXPECTED_LIBRARY: library}, index=[f"s{i}" for i in range(len(library))]
         ),
         var=var,
     )
@@ -117,7 +117,7 @@ def test_a_sample_is_calibrated_on_its_folds(sample: Path) -> None:
     lower, upper = intervals.interval(written, 90)
     np.testing.assert_allclose(written.layers["lower_90"], lower, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(written.layers["upper_90"], upper, rtol=1e-4, atol=1e-5)
-    assert set(calibration.ADDED) <= set(written.var)
+    assert set(slots.CALIBRATED) <= set(written.var)
     assert set(written.var["reliability_label"]) <= set(reliability.LABELS)
     levels = [entry["level"] for entry in content["intervals"]["levels"]]
     assert levels == list(intervals.LEVELS)

@@ -24,7 +24,7 @@ def test_spatial_neighbours_stay_in_the_section_that_the_sheet_names() -> None:
     tissue = anndata.AnnData(
         obs=obs, obsm={"spatial": np.array([[0, 0], [1, 0], [1.5, 0], [2, 0]])}
     )
-    slots.note(tissue, section_key=None)
+    slots.note(tissue)
     assert graph.spatial_neighbours(tissue, 1).ravel().tolist() == [1, 2, 1, 2]
     slots.note(tissue, section_key="slice")
     assert graph.spatial_neighbours(tissue, 1).ravel().tolist() == [1, 0, 3, 2]

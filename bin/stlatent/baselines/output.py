@@ -39,7 +39,7 @@ def write_baselines(
     result = anndata.AnnData(
         X=layers[first].copy(),
         obs=spatial.obs,
-        var=pd.DataFrame({"method": first}, index=fold.hidden),
+        var=pd.DataFrame({slots.METHOD: first}, index=fold.hidden),
         layers=layers,
         obsm={slots.SPATIAL: spatial.obsm[slots.SPATIAL]},
         uns={slots.UNS: slots.facts(spatial)},

@@ -54,7 +54,7 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
         for name, layer in slots.layers(imputed).items():
             yield name, dense(layer), float(seconds.get(name, np.nan))
         return
-    used = set(imputed.var["method"]) if "method" in imputed.var else set(seconds)
+    used = set(imputed.var[slots.METHOD]) if slots.METHOD in imputed.var else set(seconds)
     slowest = max((float(s) for name, s in seconds.items() if name in used), default=float("nan"))
     yield METHOD, dense(imputed.X), float(seconds.get(METHOD, slowest))
     for name, layer in slots.layers(imputed).items():

@@ -43,12 +43,13 @@ def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
 def store(adata: AnnData, folds: list[InnerFold]) -> None:
     """Put inner folds into an output of ALIGN."""
     for number, fold in enumerate(folds):
-        adata.obsm[_slot(number)] = fold.placement.z
+        adata.obsm[slots.inner_slot(number)] = fold.placement.z
     noted = {
-        str(number): {"hidden": fold.hidden, "precision": fold.placement.precision}
+        str(number): slots.InnerFoldFacts(hidden=fold.hidden, precision=fold.placement.precision)
         for number, fold in enumerate(folds)
     }
-    slots.note(adata, inner_folds=noted or None)
+    if noted:
+        slots.note(adata, inner_folds=noted)
 
 
 def load(adata: AnnData) -> list[InnerFold]:
@@ -58,21 +59,12 @@ def load(adata: AnnData) -> list[InnerFold]:
         InnerFold(
             hidden=[str(gene) for gene in noted[number]["hidden"]],
             placement=Placement(
-                np.asarray(adata.obsm[_slot(int(number))], dtype=np.float32),
+                np.asarray(adata.obsm[slots.inner_slot(int(number))], dtype=np.float32),
                 float(noted[number]["precision"]),
             ),
         )
         for number in sorted(noted)
     ]
-
-
-def _slot(number: int) -> str:
-    return f"X_inner_{number}"
-
-
-def without_inner(slot_names: list[str]) -> list[str]:
-    """Return the slots that are not of inner folds."""
-    return [name for name in slot_names if not name.startswith(_slot(0)[:-1])]
 
 
 def measured_values(spatial: AnnData, genes: list[str], library: Array | None) -> Array:

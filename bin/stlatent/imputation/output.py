@@ -14,8 +14,7 @@ import pandas as pd
 from stlatent import slots
 from stlatent.imputation.imputer import Imputer, gene_blocks
 from stlatent.sampling import reference_cells
-from stlatent.trust.gene_features import COLUMNS, COMPARED, GeneFeatures
-from stlatent.trust.intervals import LIBRARY, MEAN, SPREAD
+from stlatent.trust.gene_features import COMPARED, GeneFeatures
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +78,7 @@ def write_imputed(
         reliable.
     """
     if imputer.counts:
-        skeleton.obs = skeleton.obs.assign(**{LIBRARY: imputer.library})
+        skeleton.obs = skeleton.obs.assign(**{slots.EXPECTED_LIBRARY: imputer.library})
     describer = describe_genes(imputer, genes) if features else None
     compared = list(COMPARED) if features else []
     described = []
@@ -116,7 +115,7 @@ def write_imputed(
                 _replace_features(table, other, hidden, default)
             blind = {gene for _, hidden in unseen for gene in hidden}
             seen = [g for g in imputer.candidates.panel if g in table.index and g not in blind]
-            table.loc[seen, list(COLUMNS)] = np.nan
+            table.loc[seen, list(slots.FEATURES)] = np.nan
             replace_var(file, skeleton.var.join(table))
 
 
@@ -151,7 +150,7 @@ def _replace_features(
     table: pd.DataFrame, imputer: Imputer, hidden: list[str], default: str
 ) -> None:
     # The moments stay: intervals standardise the values that are written by them.
-    columns = [name for name in table if name not in (MEAN, SPREAD)]
+    columns = [name for name in table if name not in (slots.NORMALISED_MEAN, slots.NORMALISED_SD)]
     known = [gene for gene in hidden if gene in table.index]
     if not known:
         return
@@ -200,9 +199,9 @@ def gene_table(
     index = pd.Index(genes, dtype=str)
     return pd.DataFrame(
         {
-            "measured": np.array([gene in measured for gene in genes], dtype=bool),
-            "method": method,
-            "in_decoder": np.array([gene in decoded for gene in genes], dtype=bool),
+            slots.MEASURED: np.array([gene in measured for gene in genes], dtype=bool),
+            slots.METHOD: method,
+            slots.IN_DECODER: np.array([gene in decoded for gene in genes], dtype=bool),
         },
         index=index,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stlatent import slots
 from stlatent.failures import DataError
@@ -39,5 +39,5 @@ def ingest(adata: AnnData, request: dict[str, Any]) -> AnnData:
             msg = f"{key} '{column}' is no column of obs (columns: {available})"
             raise DataError(msg)
         adata.obs[column] = as_labels(adata.obs[column])
-    slots.note(adata, source=request["id"], **keys)
+    slots.note(adata, source=request["id"], **cast(slots.Keys, keys))
     return adata

@@ -29,13 +29,6 @@ Array = np.ndarray
 N_LISTED = 15
 PANEL_SHARE = 0.5
 MAX_LIBRARY_CORRELATION = 0.9
-ADDED = (
-    "reliability",
-    "reliability_raw",
-    "reliability_label",
-    "predicted_pcc",
-    "predicted_pcc_raw",
-)
 _BLOCK_VALUES = 20_000_000
 
 
@@ -76,7 +69,7 @@ def read_var(path: str | Path) -> pd.DataFrame:
 
     with reading(path), h5py.File(path) as file:
         var: pd.DataFrame = anndata.io.read_elem(file["var"])
-    needed = (*reliability.FEATURES, intervals.MEAN, intervals.SPREAD)
+    needed = (*slots.FEATURES, slots.NORMALISED_MEAN, slots.NORMALISED_SD)
     missing = [name for name in needed if name not in var]
     if missing:
         msg = f"{Path(path).name} lacks var['{missing[0]}']: it is not an output of IMPUTE"
@@ -126,9 +119,9 @@ def hold_out(spatial: AnnData, fold: Fold, imputed: AnnData, seed: int = 0) -> H
 
 
 def _library(adata: AnnData, spots: Array) -> Array | None:
-    if intervals.LIBRARY not in adata.obs:
+    if slots.EXPECTED_LIBRARY not in adata.obs:
         return None
-    return adata.obs[intervals.LIBRARY].to_numpy(dtype=float)[spots]
+    return adata.obs[slots.EXPECTED_LIBRARY].to_numpy(dtype=float)[spots]
 
 
 @dataclass(frozen=True)
@@ -174,7 +167,7 @@ def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> C
     folds = [fold for fold in folds if fold.genes.n]
     n_genes = sum(fold.genes.n for fold in folds)
     if not folds:
-        table = pd.DataFrame(columns=[*reliability.FEATURES, "pcc", "pcc_normalised", "fold"])
+        table = pd.DataFrame(columns=[*slots.FEATURES, "pcc", "pcc_normalised", "fold"])
         reason = "no genes were held out, or their folds failed"
         return Calibration(None, reason, prior, None, None, None, table)
     table = pd.concat([fold.table for fold in folds])
@@ -211,13 +204,15 @@ def gene_table(
     """
     predicted = found.reliability.predict(var, counts)
     if panel:
-        follows = var["library_correlation"] > MAX_LIBRARY_CORRELATION
-        doubtful = ~var["measured"] & follows & (predicted["reliability"] >= reliability.MEDIUM)
-        for name in ("reliability", "predicted_pcc"):
+        follows = var[slots.LIBRARY_CORRELATION] > MAX_LIBRARY_CORRELATION
+        doubtful = (
+            ~var[slots.MEASURED] & follows & (predicted[slots.RELIABILITY] >= reliability.MEDIUM)
+        )
+        for name in (slots.RELIABILITY, slots.PREDICTED_PCC):
             predicted[name] = predicted[name].mask(doubtful)
-        predicted.loc[doubtful, "reliability_label"] = reliability.UNTESTABLE
-    kept = var.drop(columns=[name for name in ADDED if name in var])
-    return kept.join(predicted[list(ADDED)])
+        predicted.loc[doubtful, slots.RELIABILITY_LABEL] = reliability.UNTESTABLE
+    kept = var.drop(columns=[name for name in slots.CALIBRATED if name in var])
+    return kept.join(predicted[list(slots.CALIBRATED)])
 
 
 def is_panel(var: pd.DataFrame, n_measured: int) -> bool:
@@ -230,18 +225,20 @@ def is_panel(var: pd.DataFrame, n_measured: int) -> bool:
     n_measured
         Genes of the tissue; from `qc.PANEL_GENES` on it is a whole transcriptome.
     """
-    return n_measured < PANEL_GENES and float(var["measured"].mean()) < PANEL_SHARE
+    return n_measured < PANEL_GENES and float(var[slots.MEASURED].mean()) < PANEL_SHARE
 
 
 def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
     """Return the table for reading: most reliable genes first, true PCCs where they were tested."""
-    leading = ["measured", *ADDED]
+    leading = [slots.MEASURED, *slots.CALIBRATED]
     tested = held_out[["pcc", "pcc_normalised"]].rename(
         columns={"pcc": "held_out_pcc", "pcc_normalised": "held_out_pcc_normalised"}
     )
-    rest = [name for name in var if name not in leading and name not in {"method", "in_decoder"}]
+    rest = [
+        name for name in var if name not in leading and name not in {slots.METHOD, slots.IN_DECODER}
+    ]
     table = var[leading].join(tested).join(var[rest])
-    return table.rename_axis("gene").sort_values("reliability", ascending=False, kind="stable")
+    return table.rename_axis("gene").sort_values(slots.RELIABILITY, ascending=False, kind="stable")
 
 
 def summary(
@@ -249,10 +246,10 @@ def summary(
 ) -> dict[str, Any]:
     """Return ``calibration.json`` without sample, arm and population."""
     every_label = (*reliability.LABELS, reliability.UNTESTABLE)
-    counted = {label: int((var["reliability_label"] == label).sum()) for label in every_label}
-    unmeasured = var[~var["measured"]]
-    tested = (unmeasured if len(unmeasured) else var).dropna(subset="reliability")
-    listed = tested.sort_values("reliability", ascending=False, kind="stable")
+    counted = {label: int((var[slots.RELIABILITY_LABEL] == label).sum()) for label in every_label}
+    unmeasured = var[~var[slots.MEASURED]]
+    tested = (unmeasured if len(unmeasured) else var).dropna(subset=slots.RELIABILITY)
+    listed = tested.sort_values(slots.RELIABILITY, ascending=False, kind="stable")
     n = min(N_LISTED, len(listed) // 2)
     return {
         "n_genes": len(var),
@@ -262,7 +259,8 @@ def summary(
         "n_without_interval": without_interval(var, found.intervals),
         "labels": counted,
         "labels_unmeasured": {
-            label: int((unmeasured["reliability_label"] == label).sum()) for label in every_label
+            label: int((unmeasured[slots.RELIABILITY_LABEL] == label).sum())
+            for label in every_label
         },
         "intervals": found.coverage,
         "intervals_calibrated": found.intervals is not None,
@@ -284,7 +282,7 @@ def without_interval(var: pd.DataFrame, model: intervals.Model | None) -> int:
     """Return how many genes have no interval: all without a model, else those not like any tested."""
     if model is None:
         return len(var)
-    mean, sd = (var[name].to_numpy(float) for name in (intervals.MEAN, intervals.SPREAD))
+    mean, sd = (var[name].to_numpy(float) for name in (slots.NORMALISED_MEAN, slots.NORMALISED_SD))
     return int((~model.supported(mean, sd)).sum())
 
 
@@ -292,10 +290,10 @@ def _listed(var: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "gene": str(gene),
-            "reliability": round(float(row["reliability"]), 3),
-            "predicted_pcc": round(float(row["predicted_pcc"]), 3),
-            "label": row["reliability_label"],
-            "measured": bool(row["measured"]),
+            "reliability": round(float(row[slots.RELIABILITY]), 3),
+            "predicted_pcc": round(float(row[slots.PREDICTED_PCC]), 3),
+            "label": row[slots.RELIABILITY_LABEL],
+            "measured": bool(row[slots.MEASURED]),
         }
         for gene, row in var.iterrows()
     ]
@@ -324,9 +322,9 @@ def write_calibration(
         if model is None:
             return
         noted = file[f"uns/{slots.UNS}"]
-        if intervals.INTERVALS in noted:
-            del noted[intervals.INTERVALS]
-        anndata.io.write_elem(noted, intervals.INTERVALS, model.to_dict())
+        if slots.INTERVALS in noted:
+            del noted[slots.INTERVALS]
+        anndata.io.write_elem(noted, slots.INTERVALS, model.to_dict())
         if level:
             _write_bounds(file, var, model, level)
 
@@ -335,11 +333,11 @@ def _write_bounds(file: h5py.File, var: pd.DataFrame, model: intervals.Model, le
     import anndata
 
     obs = anndata.io.read_elem(file["obs"])
-    library = obs[intervals.LIBRARY].to_numpy(float) if intervals.LIBRARY in obs else None
+    library = obs[slots.EXPECTED_LIBRARY].to_numpy(float) if slots.EXPECTED_LIBRARY in obs else None
     values = file[f"layers/{slots.NORMALISED}"]
-    mean, sd = var[intervals.MEAN].to_numpy(float), var[intervals.SPREAD].to_numpy(float)
+    mean, sd = var[slots.NORMALISED_MEAN].to_numpy(float), var[slots.NORMALISED_SD].to_numpy(float)
     targets = []
-    for name in (f"lower_{level}", f"upper_{level}"):
+    for name in slots.bound_layers(level):
         if name in file["layers"]:
             del file["layers"][name]
         targets.append(create_matrix(file["layers"], name, values.shape))

@@ -16,30 +16,17 @@ import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial import cKDTree
 
+from stlatent import slots
 from stlatent.correlation import pcc
 from stlatent.expression import standardise
 from stlatent.graph import morans_i, neighbour_mean, row_weights
 from stlatent.imputation.predictors import KERNEL_RIDGE, KERNEL_SCALE, Problem
 from stlatent.sampling import subset
-from stlatent.trust.intervals import MEAN, SPREAD
 
 Array = np.ndarray
 
 # Linear, smooth, local and over genes: where these agree, the panel decides and not the method.
 COMPARED = ("ridge", "kernel_ridge", "knn", "gene_kernel")
-COLUMNS = (
-    "panel_predictability",
-    "latent_predictability",
-    "reference_detection",
-    "reference_mean",
-    "prediction_spread",
-    "morans_i",
-    "candidate_agreement",
-    "sampling_ceiling",
-    "sampling_ceiling_normalised",
-    "library_correlation",
-    "panel_context",
-)
 MAX_CELLS = 1500
 MAX_SPOTS = 10_000
 N_LATENT_NEIGHBORS = 15
@@ -56,7 +43,7 @@ def fisher(correlation: Array) -> Array:
 
 @dataclass
 class GeneFeatures:
-    """Computes `COLUMNS` block by block.
+    """Computes `slots.FEATURES` block by block.
 
     Attributes
     ----------
@@ -98,7 +85,7 @@ class GeneFeatures:
 
         Returns
         -------
-        `COLUMNS`, and mean and sd of the normalised prediction, which intervals need. Without counts
+        `slots.FEATURES`, and mean and sd of the normalised prediction, which intervals need. Without counts
         the features of sampling are NaN, and so is the latent one without a latent space.
         """
         target = problem.reference_target
@@ -116,8 +103,8 @@ class GeneFeatures:
             "candidate_agreement": self._agreement(compared, n),
             **self._sampling(counts),
             "panel_context": self._context(standard),
-            MEAN: normalised.mean(0, dtype=np.float64),
-            SPREAD: normalised.std(0, dtype=np.float64),
+            slots.NORMALISED_MEAN: normalised.mean(0, dtype=np.float64),
+            slots.NORMALISED_SD: normalised.std(0, dtype=np.float64),
         }
         return pd.DataFrame({name: np.asarray(values, float) for name, values in found.items()})
 
@@ -189,7 +176,11 @@ class GeneFeatures:
         If the predicted counts were the expected ones, Poisson sampling would leave a correlation of
         sqrt(var(mu) / (var(mu) + mean(mu))).
         """
-        names = ("sampling_ceiling", "sampling_ceiling_normalised", "library_correlation")
+        names = (
+            slots.SAMPLING_CEILING,
+            slots.SAMPLING_CEILING_NORMALISED,
+            slots.LIBRARY_CORRELATION,
+        )
         if self.library is None:
             return {name: np.full(counts.shape[1], np.nan) for name in names}
         library = np.maximum(self.library[self._spots], 1.0)[:, None]

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 LEVELS = (50, 67, 80, 90, 95)
-MEAN, SPREAD = "normalised_mean", "normalised_sd"
-LIBRARY = "expected_library"
-INTERVALS = "intervals"
 COUNT, NORMALISED = "count", "normalised"
 
 MIN_GENES = 10
@@ -386,16 +383,20 @@ def interval(
     if scale not in {COUNT, NORMALISED}:
         msg = f"no scale '{scale}': choose {COUNT} or {NORMALISED}"
         raise ValueError(msg)
-    stored = slots.facts(adata).get(INTERVALS)
+    stored = slots.facts(adata).get("intervals")
     if stored is None:
         msg = "the file has no intervals: too few genes were held out to calibrate them"
         raise ValueError(msg)
     chosen = adata if genes is None else adata[:, list(genes)]
-    library = chosen.obs[LIBRARY].to_numpy() if LIBRARY in chosen.obs else None
+    library = (
+        chosen.obs[slots.EXPECTED_LIBRARY].to_numpy()
+        if slots.EXPECTED_LIBRARY in chosen.obs
+        else None
+    )
     bounds = Model.from_dict(stored).bounds(
         dense(chosen.layers[slots.NORMALISED]),
-        chosen.var[MEAN].to_numpy(),
-        chosen.var[SPREAD].to_numpy(),
+        chosen.var[slots.NORMALISED_MEAN].to_numpy(),
+        chosen.var[slots.NORMALISED_SD].to_numpy(),
         level,
     )
     if scale == NORMALISED:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-SCORE, FLAG, DISTANCE = "reference_coverage", "reference_covered", "reference_distance"
 FALSE_DISCOVERY_RATE = 0.1
 CELLS_PER_ARCHETYPE, MAX_ARCHETYPES = 15, 60
 MISSING_LABELS = ("", "nan", "None")
@@ -479,9 +478,9 @@ def assess(
     chances = chances_of_covered(tissue[:, usable], counts, cells, seed)
     threshold = discovery_threshold(chances)
     table = {
-        SCORE: chances / (chances + threshold),
-        FLAG: chances > threshold,
-        DISTANCE: latent_distance(z, cells.latent),
+        slots.REFERENCE_COVERAGE: chances / (chances + threshold),
+        slots.REFERENCE_COVERED: chances > threshold,
+        slots.REFERENCE_DISTANCE: latent_distance(z, cells.latent),
     }
     return pd.DataFrame(table, index=spatial.obs_names)
 
@@ -496,12 +495,12 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
     `MAX_MAP_SPOTS`; where coverage was not judged, ``not_judged`` says why, and share, groups and map
     are None.
     """
-    if table[FLAG].isna().any():
+    if table[slots.REFERENCE_COVERED].isna().any():
         why = f"the reference has fewer than {MIN_CELLS} cells after quality control"
         unknown = dict.fromkeys(("uncovered", "by_label", "map"))
         return {**unknown, "false_discovery_rate": FALSE_DISCOVERY_RATE, "not_judged": why}
     labels = slots.label_column(spatial, "label_key")
-    uncovered = ~table[FLAG]
+    uncovered = ~table[slots.REFERENCE_COVERED]
     groups = None
     if labels is not None:
         counted = uncovered.groupby(labels.astype(str).to_numpy()).agg(["size", "mean"])
@@ -517,15 +516,26 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any
         "by_label": groups,
         "map": {
             "coordinates": [[_rounded(x), _rounded(y)] for x, y in places],
-            "coverage": [_rounded(value) for value in table[SCORE].to_numpy()[spots]],
+            "coverage": [
+                _rounded(value) for value in table[slots.REFERENCE_COVERAGE].to_numpy()[spots]
+            ],
         },
         "not_judged": None,
     }
 
 
 def _not_judged(names: pd.Index[str], distance: Array) -> pd.DataFrame:
-    table = pd.DataFrame({SCORE: np.nan, FLAG: False, DISTANCE: distance}, index=names)
-    table[FLAG] = table[FLAG].astype("boolean").mask(np.ones(len(names), dtype=bool))
+    table = pd.DataFrame(
+        {
+            slots.REFERENCE_COVERAGE: np.nan,
+            slots.REFERENCE_COVERED: False,
+            slots.REFERENCE_DISTANCE: distance,
+        },
+        index=names,
+    )
+    table[slots.REFERENCE_COVERED] = (
+        table[slots.REFERENCE_COVERED].astype("boolean").mask(np.ones(len(names), dtype=bool))
+    )
     return table
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, rankdata
 
+from stlatent import slots
 from stlatent.trust.gene_features import fisher
 from stlatent.trust.variance import fit_variance
 
@@ -59,21 +60,23 @@ def _same(values: Array) -> Array:
     return values
 
 
-TRANSFORMS = {
-    "panel_predictability": fisher,
-    "latent_predictability": fisher,
+# Correlations, unless named here.
+_TRANSFORMS = {
     "reference_detection": _logit,
     "reference_mean": _log,
     "prediction_spread": _log,
     "morans_i": _same,
-    "candidate_agreement": fisher,
-    "sampling_ceiling": fisher,
-    "sampling_ceiling_normalised": fisher,
-    "library_correlation": fisher,
     "panel_context": _same,
 }
-FEATURES = tuple(TRANSFORMS)
-CEILINGS = {NORMALISED: "sampling_ceiling_normalised", RAW: "sampling_ceiling"}
+CEILINGS = {NORMALISED: slots.SAMPLING_CEILING_NORMALISED, RAW: slots.SAMPLING_CEILING}
+
+
+def transformed(table: pd.DataFrame) -> Array:
+    """Return the features of n genes on scales on which they act linearly, n x features."""
+    columns = [
+        _TRANSFORMS.get(name, fisher)(table[name].to_numpy(float)) for name in slots.FEATURES
+    ]
+    return np.stack(columns, axis=1)
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,7 @@ class Model:
 
     def design(self, table: pd.DataFrame) -> Array:
         """Return standardised features, n x features; what is missing counts as average."""
-        columns = [TRANSFORMS[name](table[name].to_numpy(float)) for name in FEATURES]
-        x = (np.stack(columns, axis=1) - self.centre) / self.scale
+        x = (transformed(table) - self.centre) / self.scale
         return np.clip(np.nan_to_num(x, nan=0.0), -MOST, MOST)
 
     def predict(self, table: pd.DataFrame, counts: bool) -> pd.DataFrame:
@@ -143,20 +145,24 @@ class Model:
         Parameters
         ----------
         table
-            Columns `FEATURES`.
+            Columns `slots.FEATURES`.
         counts
             Whether the tissue holds counts.
         """
         x = self.design(table)
-        columns = {"reliability": NORMALISED, "reliability_raw": RAW if counts else NORMALISED}
+        raw = RAW if counts else NORMALISED
         found = {}
-        for name, target in columns.items():
+        for name, expected, target in (
+            (slots.RELIABILITY, slots.PREDICTED_PCC, NORMALISED),
+            (slots.RELIABILITY_RAW, slots.PREDICTED_PCC_RAW, raw),
+        ):
             line, ceiling = self.lines[target], ceilings(table, target)
             found[name] = line.probability(x, ceiling)
-            found[name.replace("reliability", "predicted_pcc")] = line.predict(x, ceiling)
-        known = table[list(FEATURES)].notna().any(axis=1)
+            found[expected] = line.predict(x, ceiling)
+        known = table[list(slots.FEATURES)].notna().any(axis=1)
         predicted = pd.DataFrame(found, index=table.index).where(known)
-        return predicted.assign(reliability_label=labels(predicted["reliability"].to_numpy()))
+        label = labels(predicted[slots.RELIABILITY].to_numpy())
+        return predicted.assign(**{slots.RELIABILITY_LABEL: label})
 
 
 def ceilings(table: pd.DataFrame, target: str) -> Array:
@@ -173,7 +179,7 @@ def labels(probability: Array) -> Array:
 def read_prior(path: Path = PRIOR_FILE) -> Model:
     """Read a prior: numbers in JSON."""
     content = json.loads(path.read_text())
-    if tuple(content["features"]) != FEATURES:
+    if tuple(content["features"]) != slots.FEATURES:
         msg = (
             f"{path.name} was fitted with other features: run benchmarks/reliability.py --fit-prior"
         )
@@ -188,7 +194,7 @@ def read_prior(path: Path = PRIOR_FILE) -> Model:
 def prior_content(prior: Model, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `read_prior` reads."""
     return {
-        "features": list(FEATURES),
+        "features": list(slots.FEATURES),
         "centre": prior.centre.round(6).tolist(),
         "scale": prior.scale.round(6).tolist(),
         "targets": {
@@ -213,7 +219,7 @@ def fit_prior(tissues: Mapping[str, pd.DataFrame], counts: Mapping[str, bool]) -
     Parameters
     ----------
     tissues
-        Tables with `FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene.
+        Tables with `slots.FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene.
     counts
         Whether a tissue holds counts.
 
@@ -222,9 +228,9 @@ def fit_prior(tissues: Mapping[str, pd.DataFrame], counts: Mapping[str, bool]) -
     ValueError
         When fewer than two tissues hold counts.
     """
-    every = pd.concat([table[list(FEATURES)] for table in tissues.values()])
+    every = pd.concat([table[list(slots.FEATURES)] for table in tissues.values()])
     weights = np.concatenate([np.full(len(table), 1 / len(table)) for table in tissues.values()])
-    raw = np.stack([TRANSFORMS[name](every[name].to_numpy(float)) for name in FEATURES], axis=1)
+    raw = transformed(every)
     centre = _weighted_mean(raw, weights)
     scale = np.sqrt(_weighted_mean((raw - centre) ** 2, weights))
     blank = Model(centre, np.where(scale > 0, scale, 1.0), {})
@@ -299,7 +305,7 @@ def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
     Parameters
     ----------
     table
-        `FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene; may be empty.
+        `slots.FEATURES`, ``pcc`` and ``pcc_normalised``, one row a held-out gene; may be empty.
     folds
         The fold of every gene.
     """
@@ -354,11 +360,15 @@ def validation(predicted: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     many genes have a label, and how many of these are above the threshold.
     """
     above = table[NORMALISED].to_numpy() > THRESHOLD
-    given = predicted["reliability_label"].to_numpy()
+    given = predicted[slots.RELIABILITY_LABEL].to_numpy()
     return {
         "n_genes": len(table),
-        NORMALISED: _judge(predicted["reliability"], predicted["predicted_pcc"], table[NORMALISED]),
-        RAW: _judge(predicted["reliability_raw"], predicted["predicted_pcc_raw"], table[RAW]),
+        NORMALISED: _judge(
+            predicted[slots.RELIABILITY], predicted[slots.PREDICTED_PCC], table[NORMALISED]
+        ),
+        RAW: _judge(
+            predicted[slots.RELIABILITY_RAW], predicted[slots.PREDICTED_PCC_RAW], table[RAW]
+        ),
         "labels": {
             name: {"genes": int((given == name).sum()), "above": int(above[given == name].sum())}
             for name in LABELS

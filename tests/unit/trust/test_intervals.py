@@ -200,11 +200,13 @@ def imputed_file(seed: int) -> tuple[anndata.AnnData, np.ndarray]:
     genes, counts, library = counts_tissue(50, seed)
     names = [f"g{i}" for i in range(50)]
     adata = anndata.AnnData(
-        obs=pd.DataFrame({intervals.LIBRARY: library}, index=[f"s{i}" for i in range(N_SPOTS)]),
+        obs=pd.DataFrame(
+            {slots.EXPECTED_LIBRARY: library}, index=[f"s{i}" for i in range(N_SPOTS)]
+        ),
         var=pd.DataFrame(
             {
-                intervals.MEAN: genes.predicted.mean(0),
-                intervals.SPREAD: genes.predicted.std(0),
+                slots.NORMALISED_MEAN: genes.predicted.mean(0),
+                slots.NORMALISED_SD: genes.predicted.std(0),
             },
             index=names,
         ),
@@ -224,7 +226,7 @@ def test_interval_of_a_file_on_both_scales(tmp_path) -> None:
     inside = (lower <= counts) & (counts <= upper)
     assert inside[:, known].mean() == pytest.approx(0.9, abs=0.03)
     normal_lower, normal_upper = interval(read, 90, scale="normalised")
-    library = read.obs[intervals.LIBRARY].to_numpy()
+    library = read.obs[slots.EXPECTED_LIBRARY].to_numpy()
     normal = measured_on_scale(counts, library)
     # The map between the scales is monotone: what is inside on one is inside on the other.
     assert (((normal_lower <= normal) & (normal <= normal_upper)) == inside).mean() > 0.9999

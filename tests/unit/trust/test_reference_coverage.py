@@ -20,8 +20,8 @@ from stlatent.report.chapters.reference_coverage import sections
 from stlatent.report.run import health
 from stlatent.report.run.read import Run, load
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
+from stlatent.slots import REFERENCE_COVERAGE, REFERENCE_COVERED, REFERENCE_DISTANCE
 from stlatent.trust import reference_coverage
-from stlatent.trust.reference_coverage import DISTANCE, FLAG, SCORE
 
 SMALL = Settings(n_cells=700, n_spots=200, n_reference=800)
 
@@ -66,16 +66,16 @@ def test_cells_of_a_type_that_the_reference_lacks_are_found(study: Study, cell_t
     labels = tissue.obs["cell_type"].astype(str)
     lacking = labels.isin([cell_type, TISSUE_ONLY_TYPE]).to_numpy()
     known = np.asarray(tissue.X.sum(axis=1)).ravel() >= 20
-    assert roc_auc_score(lacking[known], -found[SCORE][known]) > 0.95
-    assert found[FLAG][~lacking].mean() > 0.98
-    assert found[FLAG][lacking & known].mean() < 0.3
+    assert roc_auc_score(lacking[known], -found[REFERENCE_COVERAGE][known]) > 0.95
+    assert found[REFERENCE_COVERED][~lacking].mean() > 0.98
+    assert found[REFERENCE_COVERED][lacking & known].mean() < 0.3
 
 
 @pytest.mark.parametrize("name", ["sample_a", "sample_b"])
 def test_a_covered_tissue_is_left_alone(covered_study: Study, name: str) -> None:
     found = judge(covered_study.samples[name].measured, covered_study.reference)
-    assert found[FLAG].mean() > 0.99
-    assert found[SCORE].median() > 0.9
+    assert found[REFERENCE_COVERED].mean() > 0.99
+    assert found[REFERENCE_COVERAGE].median() > 0.9
 
 
 def test_mixtures_with_a_lacking_type_are_found(study: Study) -> None:
@@ -83,7 +83,7 @@ def test_mixtures_with_a_lacking_type_are_found(study: Study) -> None:
     found = judge(sample.measured, without(study.reference, "Endothelial"))
     share = sample.composition[:, CELL_TYPES.index("Endothelial")]
     apart = (share > 0.3) | (share == 0)
-    assert roc_auc_score(share[apart] > 0.3, -found[SCORE][apart]) > 0.85
+    assert roc_auc_score(share[apart] > 0.3, -found[REFERENCE_COVERAGE][apart]) > 0.85
 
 
 def test_flag_and_score_agree_and_a_seed_repeats_them(study: Study) -> None:
@@ -91,8 +91,8 @@ def test_flag_and_score_agree_and_a_seed_repeats_them(study: Study) -> None:
     reference = without(study.reference, "Astrocyte")
     found = judge(tissue, reference)
     assert found.index.equals(tissue.obs_names)
-    assert ((found[SCORE] > 0.5) == found[FLAG]).all()
-    assert found[SCORE].between(0, 1).all()
+    assert ((found[REFERENCE_COVERAGE] > 0.5) == found[REFERENCE_COVERED]).all()
+    assert found[REFERENCE_COVERAGE].between(0, 1).all()
     pd.testing.assert_frame_equal(found, judge(tissue, reference))
 
 
@@ -104,8 +104,11 @@ def test_intensities_on_any_scale_give_the_same_answer(study: Study) -> None:
     plain = judge(tissue, reference)
     tissue.X = tissue.X / 300
     scaled = judge(tissue, reference)
-    assert roc_auc_score(labels, -plain[SCORE]) > 0.9
-    assert np.corrcoef(plain[SCORE].rank(), scaled[SCORE].rank())[0, 1] > 0.95
+    assert roc_auc_score(labels, -plain[REFERENCE_COVERAGE]) > 0.9
+    assert (
+        np.corrcoef(plain[REFERENCE_COVERAGE].rank(), scaled[REFERENCE_COVERAGE].rank())[0, 1]
+        > 0.95
+    )
 
 
 def test_a_reference_without_counts_serves(study: Study) -> None:
@@ -116,24 +119,24 @@ def test_a_reference_without_counts_serves(study: Study) -> None:
     slots.note(reference, counts=False)
     found = judge(tissue, reference)
     lacking = tissue.obs["cell_type"].isin(["Oligodendrocyte", TISSUE_ONLY_TYPE]).to_numpy()
-    assert roc_auc_score(lacking, -found[SCORE]) > 0.9
+    assert roc_auc_score(lacking, -found[REFERENCE_COVERAGE]) > 0.9
 
 
 def test_a_handful_of_spots_and_few_cells_serve(study: Study) -> None:
     tissue = study.samples["sample_a"].measured[:6].copy()
     reference = study.reference[: reference_coverage.MIN_CELLS].copy()
     found = judge(tissue, reference)
-    assert found[SCORE].between(0, 1).all()
-    assert found[FLAG].dtype == bool
-    assert found[DISTANCE].notna().all()
+    assert found[REFERENCE_COVERAGE].between(0, 1).all()
+    assert found[REFERENCE_COVERED].dtype == bool
+    assert found[REFERENCE_DISTANCE].notna().all()
 
 
 def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> None:
     tissue = study.samples["sample_a"].measured.copy()
     slots.note(tissue, label_key="cell_type")
     found = judge(tissue, study.reference[: reference_coverage.MIN_CELLS - 1].copy())
-    assert found[SCORE].isna().all() and found[FLAG].isna().all()
-    assert found[DISTANCE].notna().all()
+    assert found[REFERENCE_COVERAGE].isna().all() and found[REFERENCE_COVERED].isna().all()
+    assert found[REFERENCE_DISTANCE].notna().all()
     summary = reference_coverage.summarise(found, tissue, 0)
     assert json.loads(json.dumps(summary)) == {
         "uncovered": None, "by_label": None, "map": None, "false_discovery_rate": 0.1,
@@ -142,7 +145,10 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
     tissue.obs = tissue.obs.assign(**found)
     slots.write(tissue, tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
     again = slots.read(tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
-    assert again.obs[FLAG].isna().all() and again.obs[FLAG].dtype == "boolean"
+    assert (
+        again.obs[REFERENCE_COVERED].isna().all()
+        and again.obs[REFERENCE_COVERED].dtype == "boolean"
+    )
 
     write_run(tmp_path, samples=2, n_spots=100)
     run = load(tmp_path.glob("*.json"), tmp_path / "input.json", None)
@@ -190,7 +196,8 @@ def test_a_summary_holds_shares_by_label_and_a_map(study: Study) -> None:
     tissue = study.samples["sample_a"].measured.copy()
     slots.note(tissue, label_key="cell_type")
     table = pd.DataFrame(
-        {SCORE: 0.9, FLAG: tissue.obs["cell_type"] != TISSUE_ONLY_TYPE}, index=tissue.obs_names
+        {REFERENCE_COVERAGE: 0.9, REFERENCE_COVERED: tissue.obs["cell_type"] != TISSUE_ONLY_TYPE},
+        index=tissue.obs_names,
     )
     summary = reference_coverage.summarise(table, tissue, 0)
     rare = (tissue.obs["cell_type"] == TISSUE_ONLY_TYPE).sum()

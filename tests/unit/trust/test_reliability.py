@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from stlatent import slots
 from stlatent.imputation.predictors import Problem, kernel_ridge, knn, ridge
-from stlatent.trust import calibration, intervals, reliability
-from stlatent.trust.gene_features import COLUMNS, GeneFeatures
-from stlatent.trust.reliability import FEATURES, NORMALISED, RAW
+from stlatent.slots import FEATURES
+from stlatent.trust import calibration, reliability
+from stlatent.trust.gene_features import GeneFeatures
+from stlatent.trust.reliability import NORMALISED, RAW
 
 
 def features(n: int, seed: int) -> pd.DataFrame:
@@ -219,7 +221,7 @@ def test_features_tell_predictable_genes_from_noise() -> None:
     problem, types = study(0)
     latent = np.eye(3)[types] + np.random.default_rng(1).normal(0, 0.1, (len(types), 3))
     table = describe(problem, latent)
-    assert list(table.columns) == [*COLUMNS, intervals.MEAN, intervals.SPREAD]
+    assert list(table.columns) == [*FEATURES, slots.NORMALISED_MEAN, slots.NORMALISED_SD]
     for name in (
         "panel_predictability",
         "latent_predictability",
