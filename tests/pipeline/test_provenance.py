@@ -104,7 +104,7 @@ def test_the_record_tells_which_file_became_what(tmp_path: Path) -> None:
 
 def test_the_report_shows_inputs_and_images(tmp_path: Path) -> None:
     run = given(tmp_path)
-    shown = {fragment.id: fragment.data for fragment in about.sections(run)}
+    shown = {block.id: block.body for block in about.overview(run)}
     files = shown["about_inputs"]
     assert files.count(SHA) == 3 and "3.3 MB" in files
     assert "embryo 1/matrix.mtx" in files and ">atlas.h5ad<" in files
@@ -115,17 +115,17 @@ def test_the_report_shows_inputs_and_images(tmp_path: Path) -> None:
     assert re.search(r"<code>3f9a1c0d2b7e</code>", shown["about_run"])
 
     run.facts["container_engine"], run.images = None, []
-    shown = {fragment.id: fragment.data for fragment in about.sections(run)}
+    shown = {block.id: block.body for block in about.overview(run)}
     assert "without containers" in shown["about_images"]
-    assert not provenance.sections(Run())
+    assert [block.id for block in about.overview(Run())] == ["about_method"]
 
 
 def test_many_files_are_cut_in_the_report_alone(tmp_path: Path) -> None:
     run = given(tmp_path)
     file = {"name": "chunk", "bytes": 10, "sha256": None}
     run.checksums["spatial_2"]["data"] = [file] * 300
-    (shown,) = provenance.input_files(run)
-    assert "101 more are in" in shown.data and "not read" in shown.data
+    (shown,) = about.input_files(run)
+    assert "101 more are in" in shown.body and "not read" in shown.body
     write_report(run, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert len(told["inputs"][1]["files"]) == 300

@@ -1,24 +1,13 @@
-"""The report: one function a section. Nothing outside this folder knows MultiQC."""
+"""The report: what happened in a run, chapter by chapter, as MultiQC draws it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from stlatent.report.chapters import (
-    about,
-    accuracy,
-    alignment,
-    health,
-    maps,
-    quality,
-    reference_coverage,
-    resources,
-    summary,
-    training,
-    trust,
-)
-from stlatent.report.page.content import Fragment
+from stlatent.report.chapters import CHAPTERS
+from stlatent.report.page import multiqc
+from stlatent.report.page.blocks import ChapterBlocks, figures
 from stlatent.report.run import provenance
 from stlatent.report.run.headline import failed_samples, headline, n_finished
 from stlatent.report.run.outcome import outcomes
@@ -33,12 +22,13 @@ def write_report(run: Run, folder: Path) -> None:
     run
         What `stlatent.report.run.read.load` returned.
     folder
-        Made if need be. Gets ``*_mqc.json``, ``maps/*.png``, ``scores.csv``, ``headline.json``
-        and ``provenance.json``.
+        Made if need be. Gets what `stlatent.report.page.multiqc.write` writes, pictures
+        (``maps/*.png``), ``scores.csv``, ``headline.json`` and ``provenance.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for fragment in fragments(run, folder):
-        fragment.write(folder)
+    chapters = overview(run)
+    multiqc.write(chapters, folder)
+    write_pictures(chapters, folder)
     run.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
     content = {
@@ -50,18 +40,24 @@ def write_report(run: Run, folder: Path) -> None:
     (folder / "provenance.json").write_text(json.dumps(provenance.record(run), indent=1) + "\n")
 
 
-def fragments(run: Run, folder: Path) -> list[Fragment]:
-    """Return the sections of the report; the maps are also written as files into ``folder``."""
+def overview(run: Run) -> list[ChapterBlocks]:
+    """Return the chapters on the whole run, in order."""
     return [
-        *summary.sections(run),
-        *health.sections(run),
-        *accuracy.sections(run),
-        *trust.sections(run),
-        *maps.sections(run, folder),
-        *reference_coverage.sections(run),
-        *quality.sections(run),
-        *training.sections(run),
-        *alignment.sections(run),
-        *resources.sections(run),
-        *about.sections(run),
+        ChapterBlocks(
+            chapter.ID,
+            chapter.TITLE,
+            chapter.TEXT,
+            [block for block in chapter.overview(run) if not block.is_empty],
+        )
+        for chapter in CHAPTERS
     ]
+
+
+def write_pictures(chapters: list[ChapterBlocks], folder: Path) -> None:
+    """Write the pictures that are results by themselves."""
+    for chapter in chapters:
+        for figure in figures(chapter.blocks):
+            if figure.file:
+                path = folder / figure.file
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(figure.png)

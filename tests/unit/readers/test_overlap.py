@@ -18,7 +18,7 @@ from parse_sheet import main as parse_sheet
 from stlatent.readers.describe import describe
 from stlatent.readers.overlap import overlapping_sections
 from stlatent.report.chapters import summary
-from stlatent.report.page.content import escape
+from stlatent.report.page.markup import escape
 from stlatent.report.run.read import load
 
 REAL = (
@@ -155,7 +155,7 @@ def test_the_scripts_warn_of_an_overlap_without_a_section_key(key: str, tmp_path
     assert checked["valid"] and [row["sample"] for row in checked["samples"]] == ["s1"]
     assert len(checked["warnings"]) == (0 if key else 1)
     report = "".join(
-        str(fragment.data) for fragment in summary.sections(load([], tmp_path / "input.json", None))
+        str(block) for block in summary.overview(load([], tmp_path / "input.json", None))
     )
     assert ("To check in the input" in report) == (not key)
     if not key:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ import pytest
 from builders.project import ROOT
 from builders.report_inputs import REASON, alignment_history, evaluation, imputation, write_run
 from stlatent.report import write_report
-from stlatent.report.chapters import accuracy, alignment, candidates, maps, quality, seeds, trust
+from stlatent.report.chapters import (
+    accuracy,
+    accuracy_candidates,
+    accuracy_seeds,
+    alignment,
+    maps,
+    quality,
+    trust,
+)
+from stlatent.report.page.blocks import Block
 from stlatent.report.run import health
 from stlatent.report.run.accuracy_summary import compared_methods
 from stlatent.report.run.headline import headline
@@ -43,14 +53,18 @@ def run(files: list[Path]) -> Run:
     return read(files)
 
 
+def blocks(shown: Iterable[Block]) -> dict[str, Any]:
+    return {block.id: block for block in shown}
+
+
 def without(paths: list[Path], *parts: str) -> Run:
     return read([path for path in paths if not any(part in path.name for part in parts)])
 
 
 def multiqc(folder: Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("multiqc")
-    command = [str(program), "--force", "--config", str(CONFIG), "--title", "A title",
-               "--filename", "multiqc_report.html", "."]  # fmt: skip
+    command = [str(program), "--force", "--config", str(CONFIG), "--config", "page_config.json",
+               "--title", "A title", "--filename", "multiqc_report.html", "."]  # fmt: skip
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
 
@@ -145,12 +159,12 @@ def test_healthy_and_troubled_samples_are_told_apart(run: Run) -> None:
 
 
 def test_every_space_of_a_labelled_tissue_has_a_row_under_a_plain_name(run: Run) -> None:
-    (shown,) = (f for f in alignment.sections(run) if f.id == "alignment_domains")
-    rows = {name: row for name, row in shown.data.items() if name.startswith("embryo_1: ")}
+    shown = blocks(alignment.overview(run))["alignment_domains"]
+    rows = {name: row for name, row in shown.rows.items() if name.startswith("embryo_1: ")}
     assert len(rows) == 6
     assert rows["embryo_1: joint latent space"]["ari"] == 0.5
     assert rows["embryo_1: measured genes"]["n_labels"] == 6
-    assert set(shown.options["headers"]) == {"n_labels", "ari", "nmi", "macro_f1"}
+    assert set(shown.columns) == {"n_labels", "ari", "nmi", "macro_f1"}
 
 
 def test_checks_without_data_do_not_run() -> None:
@@ -203,9 +217,9 @@ def test_locations_without_counts_are_told_where_there_are_any() -> None:
     )  # fmt: skip
     quality = {name: {"after": {"observations": 100}} for name in ("a", "b")}
     run = Run(references={"a": None, "b": None}, scores=scores, quality=quality)
-    (fragment,) = accuracy.left_out(run)
-    assert "<b>a</b>" in str(fragment.data) and "<b>b</b>" not in str(fragment.data)
-    assert "fewer than 5 counts" in str(fragment.data)
+    shown = blocks(accuracy.left_out(run))["accuracy_left_out"]
+    assert "<b>a</b>" in shown.body and "<b>b</b>" not in shown.body
+    assert "fewer than 5 counts" in shown.text
 
 
 def test_candidates_are_compared_on_their_own_genes() -> None:
@@ -222,13 +236,13 @@ def test_candidates_are_compared_on_their_own_genes() -> None:
         for fold, weights in (("1", {"knn": 1.0}), ("2", {"stlatent_transfer": 1.0}), ("all", {}))
     }
     run = Run(references={"s": None}, scores=scores, imputations=chosen)
-    (fragment,) = candidates.sections(run)
-    assert "1 of 3 genes; stlatent there <b>0.10</b>" in fragment.data
-    assert "<b>0.00</b> / 0.00<br><small>weight 50%" in fragment.data
-    assert [name for name in ("decoder", "knn", "transfer") if f"<th>{name}<" in fragment.data] == [
+    shown = blocks(accuracy_candidates.blocks(run))["accuracy_candidates"]
+    assert "1 of 3 genes; stlatent there <b>0.10</b>" in shown.body
+    assert "<b>0.00</b> / 0.00<br><small>weight 50%" in shown.body
+    assert [name for name in ("decoder", "knn", "transfer") if f"<th>{name}<" in shown.body] == [
         "decoder", "knn", "transfer"
     ]  # fmt: skip
-    assert set(accuracy.method_table(run.arm_scores)[0].data) == {"stlatent"}
+    assert set(accuracy.method_table(run.arm_scores).rows) == {"stlatent"}
 
 
 def test_points_of_a_grid_nearly_touch() -> None:
@@ -242,9 +256,10 @@ def test_points_of_a_grid_nearly_touch() -> None:
 def test_intensities_have_no_depth(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
     run.quality["embryo_1"]["counts"] = False
-    table, *_, depth = quality.sections(run)
-    assert table.data["embryo_1"]["counts"] is None and table.data["embryo_2"]["counts"] > 0
-    assert all("embryo_1" not in lines and "embryo_2" in lines for lines in depth.data)
+    shown = blocks(quality.overview(run))
+    rows, panels = shown["quality_table"].rows, shown["quality_histograms"].panels
+    assert rows["embryo_1"]["counts"] is None and rows["embryo_2"]["counts"] > 0
+    assert all("embryo_1" not in p.lines and "embryo_2" in p.lines for p in panels)
 
 
 @pytest.mark.parametrize(
@@ -354,24 +369,8 @@ def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> No
     assert "trace" in missing["embryo_2", "tangram"].reason
     assert missing["embryo_2", "spage"].folds == ["1"]
     (table,) = accuracy.missing_table(run)
-    assert "too many &lt;spots&gt;" in table.data
+    assert "too many &lt;spots&gt;" in table.body
     assert compared_methods(run.scores)[-3:] == ["gimvi", "spage", "null"]
-
-
-def test_every_section_has_a_place_in_the_order(files: list[Path], tmp_path: Path) -> None:
-    import yaml
-
-    config = yaml.safe_load(CONFIG.read_text())
-    write_report(read(files), tmp_path)
-    groups = {path.name: json.loads(path.read_text()) for path in tmp_path.glob("*_mqc.json")}
-    assert {group["parent_id"] for group in groups.values()} == set(
-        config["custom_content"]["order"]
-    )
-    alone = {"maps_genes"}
-    ids = {group["id"] for group in groups.values()} - alone
-    seldom = {"accuracy_arms", "accuracy_left_out", "accuracy_missing", "accuracy_seeds",
-              "trust_absent"}  # fmt: skip
-    assert ids | seldom == set(config["report_section_order"])
 
 
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:
@@ -465,31 +464,33 @@ def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
 
     series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
     run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})
-    assert vae_curves(run)[0].data == {"r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]}
-    assert "smaller batches" not in vae_curves(run)[0].description
+    assert vae_curves(run)[0].panels[0].lines == {
+        "r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
+    }
+    assert "smaller batches" not in vae_curves(run)[0].text
     run.vae["r"]["batch_sizes"] = [128, 64, 32]
-    assert "r (128 to 32)" in vae_curves(run)[0].description
+    assert "r (128 to 32)" in vae_curves(run)[0].text
 
 
 def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
-    found = {fragment.id: fragment for fragment in trust.sections(run)}
-    rows = found["trust_samples"].data
+    found = blocks(trust.overview(run))
+    rows = found["trust_samples"].rows
     assert rows["embryo_1"]["high"] == 300 and rows["embryo_1"]["auroc"] == 0.84
-    assert "90% <small>(18 of 20)</small>" in found["trust_honesty"].data
-    assert "90% <small>(54 of 60)</small>" in found["trust_honesty"].data
-    assert "New&lt;0.97&gt;" in found["trust_genes"].data
-    assert found["trust_intervals"].data["embryo_1"][3] == [90, 89.5]
+    assert "90% <small>(18 of 20)</small>" in found["trust_honesty"].body
+    assert "90% <small>(54 of 60)</small>" in found["trust_honesty"].body
+    assert "New&lt;0.97&gt;" in found["trust_genes"].body
+    assert found["trust_intervals"].panels[0].lines["embryo_1"][3] == [90, 89.5]
     assert "trust_absent" not in found
     content = dict(run.calibrations["embryo_1", "default"])
     content |= {"intervals": None, "intervals_calibrated": False, "intervals_reason": "few <genes>"}
     content["reliability"] = content["reliability"] | {"from": "prior", "validation": None}
     alone = Run(references={"s": None}, calibrations={("s", "default"): content})
-    found = {fragment.id: fragment for fragment in trust.sections(alone)}
+    found = blocks(trust.overview(alone))
     assert {"trust_intervals", "trust_honesty", "trust_curve"}.isdisjoint(found)
-    assert "few &lt;genes&gt;" in found["trust_absent"].data
-    assert found["trust_samples"].data["s"]["learned"] == "other tissues"
+    assert "few &lt;genes&gt;" in found["trust_absent"].body
+    assert found["trust_samples"].rows["s"]["learned"] == "other tissues"
     assert health.run_checks(alone, "s")["intervals"].status == "not_run"
-    assert trust.sections(Run()) == []
+    assert trust.overview(Run()) == []
 
 
 def test_the_spread_over_seeds_is_shown_and_the_rest_is_of_the_first(
@@ -504,13 +505,15 @@ def test_the_spread_over_seeds_is_shown_and_the_rest_is_of_the_first(
     run = load([tmp_path / "embryo_1.scores.csv"], None, None)
     assert run.seeds == ["9", "10"]
     assert len(run.arm_scores) == len(table) and len(run.scores) == len(table) + ours.sum()
-    found = seeds.spread(run.scores[run.scores["seed"] != ""]).loc[("embryo_1", "stlatent")]
+    found = accuracy_seeds.spread(run.scores[run.scores["seed"] != ""]).loc[
+        ("embryo_1", "stlatent")
+    ]
     means = table.loc[ours, "pcc"].mean() - np.array([0, 0.1])
     assert found["pcc", "mean", "mean"] == pytest.approx(means.mean())
     assert found["pcc", "mean", "std"] == pytest.approx(means.std(ddof=1))
-    (shown,) = seeds.sections(run)
-    assert "2 seeds (9, 10)" in shown.data and "&plusmn; 0.071" in shown.data
-    assert seeds.sections(load(files, None, None)) == []
+    shown = blocks(accuracy_seeds.blocks(run))["accuracy_seeds"]
+    assert "2 seeds (9, 10)" in shown.text and "&plusmn; 0.071" in shown.body
+    assert accuracy_seeds.blocks(load(files, None, None)) == []
 
 
 def test_a_sample_without_calibration_is_a_warning(files: list[Path]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builders.report_inputs import TASKS, write_run
 from stlatent.report.chapters import resources
+from stlatent.report.page.blocks import Html
+from stlatent.report.run import provenance
 from stlatent.report.run.costs import Cost, costs, read_tasks, seconds, share, size
 from stlatent.report.run.read import Run, load
 
@@ -67,10 +70,10 @@ def test_tasks_that_were_not_measured_have_costs_all_the_same(tmp_path: Path) ->
     assert (one.asked, one.lost, one.failed) == (1, 0, 1)
     assert all(math.isnan(value) for value in (one.used, one.peak, one.memory, one.time))
     run = Run(tasks=read_tasks(tmp_path / "tasks.tsv"))
-    shown = {fragment.id: fragment for fragment in resources.sections(run)}
-    assert "use not measured" in shown["resources_overview"].data
+    shown: dict[str, Any] = {block.id: block for block in resources.overview(run)}
+    assert "use not measured" in shown["resources_overview"].body
     assert "resources_requests" not in shown
-    assert shown["resources_bars"].data["INGEST"] == {"used": 1, "idle": 0, "lost": 0}
+    assert shown["resources_bars"].bars["INGEST"] == {"used": 1, "idle": 0, "lost": 0}
 
 
 @pytest.mark.parametrize(
@@ -120,12 +123,12 @@ def test_time_is_asked_for_by_the_longest_task(tmp_path: Path) -> None:
 def test_the_chapter_tells_totals_and_a_block_to_paste(tmp_path: Path) -> None:
     write_run(tmp_path, samples=1)
     paths = [tmp_path / name for name in ("input.json", "params.json", "tasks.tsv")]
-    shown = {fragment.id: fragment for fragment in resources.sections(load([], *paths))}
-    overview = shown["resources_overview"].data
+    shown: dict[str, Any] = {block.id: block for block in resources.overview(load([], *paths))}
+    overview = shown["resources_overview"].body
     assert "3.1 CPU-hours" in overview and "7.5 GPU-minutes" in overview
     assert "asked for by ALIGN" in overview and "failed attempts: 1, 2.0 CPU-minutes" in overview
-    assert shown["resources_processes"].data["ALIGN"]["memory_use"] == pytest.approx(66)
-    block = shown["resources_requests"].data
+    assert shown["resources_processes"].rows["ALIGN"]["memory_use"] == pytest.approx(66)
+    block = shown["resources_requests"].body
     assert "withName: &#x27;ALIGN&#x27; {" in block
     assert (
         "memory = { 5.GB * 2 ** (task.attempt - 1) } // peak 3.30 of 5 GB; 2 tasks measured, few"
@@ -136,7 +139,7 @@ def test_the_chapter_tells_totals_and_a_block_to_paste(tmp_path: Path) -> None:
 
 
 def test_a_table_that_could_not_be_read_is_said(tmp_path: Path) -> None:
-    (absent,) = resources.sections(load([], None, None, write(tmp_path)))
-    assert "could not be read" in absent.data
-    assert resources.sections(Run()) == []
-    assert resources.summary(Run()) == {}
+    (absent,) = resources.overview(load([], None, None, write(tmp_path)))
+    assert isinstance(absent, Html) and "could not be read" in absent.body
+    assert resources.overview(Run()) == []
+    assert provenance.record(Run())["resources"] == {}

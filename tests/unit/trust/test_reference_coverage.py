@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from builders.report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise
-from stlatent.report.chapters.reference_coverage import sections
+from stlatent.report.chapters.reference_coverage import overview
 from stlatent.report.run import health
 from stlatent.report.run.read import Run, load
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
@@ -153,15 +154,16 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
     write_run(tmp_path, samples=2, n_spots=100)
     run = load(tmp_path.glob("*.json"), tmp_path / "input.json", None)
     run.imputations["embryo_1", run.arm, "all"]["coverage"] = summary
-    shown = {fragment.id: fragment for fragment in sections(run)}
-    assert "<b>embryo_1</b>: not judged, as the reference has fewer" in shown["coverage_maps"].data
-    assert shown["coverage_maps"].data.count("<img") == 1
-    assert set(shown["coverage_table"].data) == {"embryo_2"}
+    shown: dict[str, Any] = {block.id: block for block in overview(run)}
+    assert "<b>embryo_1</b>: the reference has fewer" in shown["coverage_not_judged"].body
+    assert len(shown["coverage_maps"].figures) == 1
+    assert set(shown["coverage_table"].rows) == {"embryo_2"}
     check = health.run_checks(run, "embryo_1")["reference_coverage"]
     assert check.status == "not_run" and "fewer than 120 cells" in check.message
     run.imputations["embryo_2", run.arm, "all"]["coverage"] = summary
-    (alone,) = sections(run)
-    assert alone.data.count("not judged") == 2
+    shown = {block.id: block for block in overview(run)}
+    assert shown["coverage_not_judged"].body.count("<p>") == 2
+    assert not shown["coverage_maps"].figures and shown["coverage_table"].is_empty
 
 
 def test_latent_distance_is_one_inside_the_reference_and_grows_outside() -> None:
@@ -209,13 +211,13 @@ def test_a_summary_holds_shares_by_label_and_a_map(study: Study) -> None:
 def test_the_report_shows_where_the_reference_lacks_something(tmp_path: Path) -> None:
     write_run(tmp_path, samples=3, n_spots=100)
     run = load(tmp_path.iterdir(), tmp_path / "input.json", None)
-    shown = {fragment.id: fragment for fragment in sections(run)}
-    assert shown["coverage_maps"].data.count("<img") == 3
-    assert "10%" in shown["coverage_maps"].data
-    rows = shown["coverage_table"].data
+    shown: dict[str, Any] = {block.id: block for block in overview(run)}
+    assert len(shown["coverage_maps"].figures) == 3
+    assert "10%" in shown["coverage_maps"].text
+    rows = shown["coverage_table"].rows
     assert rows["embryo_3"]["uncovered"] > rows["embryo_1"]["uncovered"]
     assert rows["embryo_3"]["where"] == "edge (80% of 90)"
     checks = {s: health.run_checks(run, s)["reference_coverage"].status for s in run.samples}
     assert checks["embryo_1"] == "passed" and checks["embryo_3"] == "warned"
     assert checks["liver_bad"] == "not_run"
-    assert sections(Run()) == []
+    assert overview(Run()) == []

@@ -1,12 +1,20 @@
-"""Chapter 8: parameters, provenance, how it works, whom to cite."""
+"""About this run: parameters, provenance, how it works, whom to cite."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.page.content import ABOUT, Fragment, escape, html_table, text_section
+from stlatent.report.page.blocks import Block, Html
+from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run import provenance
-from stlatent.report.run.read import Run
+from stlatent.report.run.read import Json, Run
+
+ID = "about"
+TITLE = "About this run"
+TEXT = "Method, parameters and provenance."
+
+FILES_SHOWN = 200
+UNITS = ("B", "KB", "MB", "GB", "TB")
 
 FACT_NAMES = {
     "name": "Run",
@@ -27,6 +35,9 @@ reference cells or by the VAE's decoder."""
 STACK = """The genes of the reference are then predicted at every location by several candidates,
 among them the nearest reference cells in that space, and combined: the weight of each is learned
 from measured genes that are hidden from it for the purpose."""
+
+NO_IMAGES = """<p>The tasks ran without containers, in the Python environment beside the pipeline or in
+the one that was active. The versions of its packages are listed below.</p>"""
 
 METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from
 the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
@@ -50,20 +61,34 @@ adversarial alignment of a graph autoencoder to a frozen VAE
 </div>"""
 
 
-def sections(run: Run) -> list[Fragment]:
-    """Return the chapter."""
+def overview(run: Run) -> list[Block]:
+    """Return how it works, the facts of the run, what it is made of, and its parameters."""
     method = METHOD.replace("{imputer}", STACK if run.imputations else READ_OUT)
-    fragments = [text_section(ABOUT, "about_method", "How it works", method)]
-    facts = [fact(name, found) for name, found in run.facts.items()]
-    if facts:
-        fragments.append(text_section(ABOUT, "about_run", "Run", _pairs(facts)))
-    fragments += provenance.sections(run)
-    if run.parameters:
-        pairs = sorted(pair for pair in run.parameters.items() if pair[0] not in NO_PARAMETERS)
-        half = (len(pairs) + 1) // 2
-        body = f'<div class="stl-columns">{_pairs(pairs[:half])}{_pairs(pairs[half:])}</div>'
-        fragments.append(text_section(ABOUT, "about_parameters", "Parameters", body))
-    return fragments
+    return [
+        Html(id="about_method", title="How it works", body=method),
+        *facts(run),
+        *input_files(run),
+        *images(run),
+        *parameters(run),
+    ]
+
+
+def facts(run: Run) -> list[Block]:
+    """Return what is known of the run."""
+    if not run.facts:
+        return []
+    body = _pairs([fact(name, found) for name, found in run.facts.items()])
+    return [Html(id="about_run", title="Run", body=body)]
+
+
+def parameters(run: Run) -> list[Block]:
+    """Return the parameters in two columns."""
+    if not run.parameters:
+        return []
+    pairs = sorted(pair for pair in run.parameters.items() if pair[0] not in NO_PARAMETERS)
+    half = (len(pairs) + 1) // 2
+    body = f'<div class="stl-columns">{_pairs(pairs[:half])}{_pairs(pairs[half:])}</div>'
+    return [Html(id="about_parameters", title="Parameters", body=body)]
 
 
 def fact(name: str, found: Any) -> tuple[str, Any]:
@@ -84,3 +109,72 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def input_files(run: Run) -> list[Block]:
+    """Return the files of all inputs with sizes and SHA-256."""
+    rows = [
+        (used, escape(name), escape(readable(file["bytes"])), digest(file["sha256"]))
+        for source in provenance.inputs(run)
+        for used in [escape(", ".join(source["used_by"]) or "none that ran")]
+        for name, file in listed(source)
+    ]
+    if not rows:
+        return []
+    more = len(rows) - FILES_SHOWN
+    rest = f"<p>{more:,} more are in <code>ro-crate-metadata.json</code>.</p>" if more > 0 else ""
+    text = (
+        "As they were read; <code>sha256sum FILE</code> gives the same for the same file. In "
+        "a folder only what is needed was read. Where they lie is in "
+        "<code>ro-crate-metadata.json</code>."
+    )
+    header = ("Sample or reference", "File", "Size", "SHA-256")
+    body = scroll(html_table(header, rows[:FILES_SHOWN], "stl-narrow stl-files")) + rest
+    return [Html(id="about_inputs", title="Input files", text=text, body=body)]
+
+
+def listed(source: Json) -> list[tuple[str, Json]]:
+    """Return the files of an input under the names by which users know them."""
+    folder = str(source.get("path", "")).rstrip("/").rpartition("/")[2]
+    files = source["files"]
+    # A file has the name of its input; what is in a folder has a name of its own.
+    inside = [
+        (file["name"] if file["name"] == folder else f"{folder}/{file['name']}", file)
+        for file in files
+    ]
+    return inside + [(file["name"], file) for file in source["coordinates_files"]]
+
+
+def readable(size: int | None) -> str:
+    """Return a number of bytes as text."""
+    if size is None:
+        return "not read"
+    amount, unit = float(size), 0
+    while amount >= 1024 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.0f} {UNITS[unit]}" if unit == 0 else f"{amount:.1f} {UNITS[unit]}"
+
+
+def digest(value: Any) -> str:
+    """Return a checksum as HTML."""
+    return f"<code>{escape(value)}</code>" if value else "not read"
+
+
+def images(run: Run) -> list[Block]:
+    """Return the container images; nothing where the run says nothing of containers."""
+    if "container_engine" not in run.facts:
+        return []
+    rows = [
+        (
+            f"<code>{escape(image['name'])}</code>",
+            escape(", ".join(image["processes"])),
+            digest(image["digest"]) if image["digest"] else "not known",
+            escape(image["basis"]),
+        )
+        for image in run.images
+    ]
+    header = ("Image", "Processes", "Digest", "Known from")
+    body = html_table(header, rows, "stl-files") if rows else NO_IMAGES
+    if run.facts["container_engine"] and not rows:
+        body = "<p>Which images the tasks ran in could not be read from the table of tasks.</p>"
+    return [Html(id="about_images", title="Container images", body=body)]

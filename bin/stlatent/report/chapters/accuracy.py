@@ -1,4 +1,4 @@
-"""Chapter 3: held-out genes, against the baselines, raw and normalised side by side."""
+"""Held-out accuracy: held-out genes, against the baselines, raw and normalised side by side."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import numpy as np
 import pandas as pd
 
 from stlatent.expression import MIN_VISIBLE_COUNTS
-from stlatent.report.chapters import candidates, seeds
-from stlatent.report.page.content import (
-    ACCURACY,
-    METHOD_COLOURS,
-    Fragment,
-    Headers,
-    escape,
-    html_table,
-    method_colours,
+from stlatent.report.chapters import accuracy_candidates, accuracy_seeds
+from stlatent.report.page.blocks import (
+    Axis,
+    Bars,
+    Block,
+    Html,
+    Lines,
+    Mark,
+    Panel,
+    Part,
+    Table,
     number,
     score,
-    series_style,
-    signed,
-    table,
-    text_section,
 )
+from stlatent.report.page.colours import METHODS, method_colours
+from stlatent.report.page.markup import escape, html_table, prose, scroll
 from stlatent.report.run.accuracy_summary import (
     BELIEVABLE,
     MEASURES,
+    NULL,
     OURS,
     baselines,
     best_baseline,
@@ -35,6 +36,11 @@ from stlatent.report.run.accuracy_summary import (
 )
 from stlatent.report.run.outcome import missing_methods
 from stlatent.report.run.read import Run
+from stlatent.report.run.wording import signed
+
+ID = "accuracy"
+TITLE = "Held-out accuracy"
+TEXT = "How well genes are predicted that the method never saw."
 
 GENES_SHOWN = 8
 SAMPLES_WITH_ALL_BARS = 12
@@ -46,7 +52,7 @@ NOTES = {
 }
 VIEWS = (("pcc_normalised", "normalised", "Normalised"), ("pcc", "raw", "Raw counts"))
 
-EXPLAINED = """<div class="stl-prose"><p>Measured genes were hidden from the whole method, in
+EXPLAINED = """<p>Measured genes were hidden from the whole method, in
 turns, and then predicted; the prediction is compared with the measurement over all locations by
 Pearson's correlation (PCC: 1 is perfect, 0 is no better than chance). The <b>null</b> knows nothing
 about a gene: it predicts that every location holds the same mixture of genes, more of it where more
@@ -54,9 +60,9 @@ molecules were caught. The other methods are what else could have been used.</p>
 <p><b>Which of the two to read.</b> Spots differ in how many molecules they caught. Almost every raw
 count follows that number, so on spots even the null reaches a high <em>raw</em> correlation.
 <em>Normalised</em> removes the depth of each location first, and what is left is biology: judge by
-it. An advantage seen in raw counts alone is no advantage.</p></div>"""
+it. An advantage seen in raw counts alone is no advantage.</p>"""
 
-METHOD_HEADERS: Headers = {
+METHOD_COLUMNS = {
     "pcc_normalised": score("PCC norm.", "Pearson correlation, library-size normalised"),
     "pcc": score("PCC raw", "Pearson correlation of raw counts"),
     "spearman": score("Spearman", "Rank correlation"),
@@ -67,31 +73,33 @@ METHOD_HEADERS: Headers = {
         f"Genes > {BELIEVABLE}",
         f"Held-out genes with normalised PCC above {BELIEVABLE}",
         0,
-        suffix=" %",
+        unit=" %",
     ),
     "genes": number("Genes", "Held-out genes scored, all samples together", 0),
-    "seconds": number("Time", "Median time for one fold of one sample", 2, suffix=" s"),
+    "seconds": number("Time", "Median time for one fold of one sample", 2, unit=" s"),
 }
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return the chapter, or nothing when no gene was held out."""
     scores = run.arm_scores
     if scores["pcc"].notna().sum() + scores["pcc_normalised"].notna().sum() == 0:
         return []
-    fragments = [text_section(ACCURACY, "accuracy_how", "How to read this", EXPLAINED)]
-    fragments += [bars(run, *view) for view in VIEWS]
-    fragments += [curve(scores, *view) for view in VIEWS]
-    fragments += method_table(scores)
-    fragments += seeds.sections(run)
-    fragments += left_out(run)
-    fragments += missing_table(run)
-    fragments += candidates.sections(run)
-    fragments += gene_lists(run)
-    return fragments + arm_table(run)
+    return [
+        Html(id="accuracy_how", title="How to read this", body=prose(EXPLAINED)),
+        *(bars(run, *view) for view in VIEWS),
+        *(curve(scores, *view) for view in VIEWS),
+        method_table(scores),
+        *accuracy_seeds.blocks(run),
+        *left_out(run),
+        *missing_table(run),
+        *accuracy_candidates.blocks(run),
+        *gene_lists(run),
+        *arm_table(run),
+    ]
 
 
-def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
+def bars(run: Run, measure: str, suffix: str, label: str) -> Bars:
     """Return one group of bars a sample: the median PCC of every method.
 
     Above `SAMPLES_WITH_ALL_BARS` samples the baselines give way to the best of them.
@@ -108,30 +116,26 @@ def bars(run: Run, measure: str, suffix: str, label: str) -> Fragment:
         found = {m: value(medians, sample, m, measure) or 0.0 for m in methods if m != BEST}
         data[sample] = {**found, BEST: best[1] if best else 0.0} if BEST in methods else found
     shown = medians[["pcc", "pcc_normalised"]]
-    colours = {**method_colours(methods), BEST: METHOD_COLOURS["ridge"]}
-    options = {
-        "categories": {m: {"name": m, "color": colours[m]} for m in reversed(methods)},
-        "pconfig": {
-            "id": f"accuracy_{suffix}_bars",
-            "title": f"Median held-out PCC: {label.lower()}",
-            "ylab": f"Median PCC over held-out genes ({label.lower()})",
-            "stacking": "group",
-            "cpswitch": False,
-            "hide_zero_cats": False,
-            "sort_samples": False,
-            "series_label": False,
-            "tt_decimals": 3,
-            "ymin": min(0.0, float(shown.min().min())),
-            "ymax": min(1.0, float(shown.max().max()) + 0.05),
-            "height": 160 + 14 * len(data) * (len(methods) + 1),
-        },
-    }
-    text = f"Median PCC of held-out genes, one bar a method ({label.lower()}). {NOTES[suffix]}"
-    name = f"Per sample: {label.lower()}"
-    return Fragment(ACCURACY, f"accuracy_{suffix}", name, text, "bargraph", data, options)
+    colours = {**method_colours(methods), BEST: METHODS["ridge"]}
+    return Bars(
+        id=f"accuracy_{suffix}",
+        title=f"Per sample: {label.lower()}",
+        text=f"Median PCC of held-out genes, one bar a method ({label.lower()}). {NOTES[suffix]}",
+        caption=f"Median held-out PCC: {label.lower()}",
+        axis=Axis(
+            f"Median PCC over held-out genes ({label.lower()})",
+            low=min(0.0, float(shown.min().min())),
+            high=min(1.0, float(shown.max().max()) + 0.05),
+        ),
+        parts={method: Part(method, colours[method]) for method in reversed(methods)},
+        bars=data,
+        layout="grouped",
+        decimals=3,
+        is_half=True,
+    )
 
 
-def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragment:
+def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Lines:
     """Return, for each method, the share of genes above every PCC, pooled over samples."""
     methods, scores = compared_methods(scores), without_gaps(scores)
     genes = scores[["sample", "gene"]].drop_duplicates()
@@ -142,35 +146,26 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Fragme
         data[method] = [
             [round(float(x), 3), round(100 * float((found > x).mean()), 2)] for x in steps
         ]
-    options = {
-        "pconfig": {
-            "id": f"accuracy_curve_{suffix}_plot",
-            "title": f"Held-out genes above a given PCC: {label.lower()}",
-            "xlab": f"PCC ({label.lower()})",
-            "ylab": "Held-out genes above it",
-            "ysuffix": " %",
-            "xmin": -0.2,
-            "xmax": 1,
-            "ymin": 0,
-            "ymax": 100,
-            **series_style(methods),
-            "colors": method_colours(methods),
-            "dash_styles": {m: "dash" for m in methods if m == "null"},
-            "x_lines": [{"value": BELIEVABLE, "color": "#888888", "dash": "dot", "width": 1}],
-            "tt_decimals": 1,
-            "height": 420,
-        }
-    }
-    text = (
-        f"How many of the {len(genes):,} held-out genes each method predicts at least this well, "
-        f"all samples pooled: higher is better. The dotted line is {BELIEVABLE}."
+    return Lines(
+        id=f"accuracy_curve_{suffix}",
+        title=f"Share of genes: {label.lower()}",
+        text=(
+            f"How many of the {len(genes):,} held-out genes each method predicts at least this well, "
+            f"all samples pooled: higher is better. The dotted line is {BELIEVABLE}."
+        ),
+        caption=f"Held-out genes above a given PCC: {label.lower()}",
+        x=Axis(f"PCC ({label.lower()})", low=-0.2, high=1),
+        y=Axis("Held-out genes above it", " %", low=0, high=100),
+        panels=[Panel(data)],
+        colours=method_colours(methods),
+        dashed=frozenset({NULL}.intersection(methods)),
+        x_marks=[Mark(BELIEVABLE)],
+        decimals=1,
+        is_half=True,
     )
-    name = f"Share of genes: {label.lower()}"
-    identifier = f"accuracy_curve_{suffix}"
-    return Fragment(ACCURACY, identifier, name, text, "linegraph", data, options)
 
 
-def left_out(run: Run) -> list[Fragment]:
+def left_out(run: Run) -> list[Block]:
     """Return how many locations have too few visible counts for the normalised PCC, where any have."""
     fewest = run.arm_scores.groupby("sample")["locations_normalised"].min()
     rows = []
@@ -182,15 +177,15 @@ def left_out(run: Run) -> list[Fragment]:
     if not rows:
         return []
     text = (
-        f"<p>Locations with fewer than {MIN_VISIBLE_COUNTS} counts of genes that are not hidden have "
-        "no library to divide out. The normalised PCC is of the others.</p>"
+        f"Locations with fewer than {MIN_VISIBLE_COUNTS} counts of genes that are not hidden have "
+        "no library to divide out. The normalised PCC is of the others."
     )
     listed = html_table(("Sample", "Left out", "Locations"), rows, "stl-narrow")
-    name = "Locations left out of the normalised PCC"
-    return [text_section(ACCURACY, "accuracy_left_out", name, text + listed)]
+    title = "Locations left out of the normalised PCC"
+    return [Html(id="accuracy_left_out", title=title, text=text, body=listed)]
 
 
-def method_table(scores: pd.DataFrame) -> list[Fragment]:
+def method_table(scores: pd.DataFrame) -> Table:
     """Return every measure of every method."""
     scores = without_gaps(scores)
     rows = {m: measures(scores[scores["method"] == m]) for m in compared_methods(scores)}
@@ -198,10 +193,17 @@ def method_table(scores: pd.DataFrame) -> list[Fragment]:
         "Medians over samples of the medians over genes. Every value of every gene is in "
         "<code>evaluation/scores.csv</code>."
     )
-    return table(ACCURACY, "accuracy_methods", "All measures", text, rows, METHOD_HEADERS, "Method")
+    return Table(
+        id="accuracy_methods",
+        title="All measures",
+        text=text,
+        columns=METHOD_COLUMNS,
+        rows=rows,
+        of="Method",
+    )
 
 
-def missing_table(run: Run) -> list[Fragment]:
+def missing_table(run: Run) -> list[Block]:
     """Return the published methods that gave nothing for some sample, and why."""
     rows = [
         (f"<b>{escape(m.sample)}</b>", m.method, escape(", ".join(m.folds)), escape(m.reason))
@@ -210,10 +212,9 @@ def missing_table(run: Run) -> list[Fragment]:
     if not rows:
         return []
     listed = html_table(("Sample", "Method", "Folds", "Reason"), rows, "stl-narrow")
-    text = "<p>Their bars and rows stand for the other folds and samples alone.</p>"
-    return [
-        text_section(ACCURACY, "accuracy_missing", "Methods that did not finish", text + listed)
-    ]
+    text = "Their bars and rows stand for the other folds and samples alone."
+    title = "Methods that did not finish"
+    return [Html(id="accuracy_missing", title=title, text=text, body=listed)]
 
 
 def measures(scores: pd.DataFrame) -> dict[str, float]:
@@ -227,7 +228,7 @@ def measures(scores: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def gene_lists(run: Run) -> list[Fragment]:
+def gene_lists(run: Run) -> list[Block]:
     """Return the best and the worst predicted held-out genes of every sample."""
     ours = run.arm_scores[run.arm_scores["method"] == OURS]
     rows = []
@@ -244,13 +245,13 @@ def gene_lists(run: Run) -> list[Fragment]:
         return []
     header = ("Sample", f"Above {BELIEVABLE}", "Best predicted", "Worst predicted")
     listed = html_table(header, rows, "stl-narrow stl-genes")
-    body = f'<div class="stl-scroll">{listed}</div>'
     text = (
-        f"<p>The {GENES_SHOWN} best and the {GENES_SHOWN} worst held-out genes of stlatent, with "
+        f"The {GENES_SHOWN} best and the {GENES_SHOWN} worst held-out genes of stlatent, with "
         "their normalised PCC. All others are in <code>evaluation/scores.csv</code>. A gene that "
-        "the tissue's panel did not measure cannot be scored.</p>"
+        "the tissue's panel did not measure cannot be scored."
     )
-    return [text_section(ACCURACY, "accuracy_genes", "Which genes to believe", text + body)]
+    title = "Which genes to believe"
+    return [Html(id="accuracy_genes", title=title, text=text, body=scroll(listed))]
 
 
 def _named(genes: pd.DataFrame) -> str:
@@ -258,7 +259,7 @@ def _named(genes: pd.DataFrame) -> str:
     return ", ".join(f"<em>{escape(gene)}</em>&nbsp;{signed(pcc)}" for gene, pcc in pairs)
 
 
-def arm_table(run: Run) -> list[Fragment]:
+def arm_table(run: Run) -> list[Block]:
     """Return the comparison of arms, for studies."""
     if len(run.arms) < 2:
         return []
@@ -266,4 +267,13 @@ def arm_table(run: Run) -> list[Fragment]:
     ours = without_gaps(scores[scores["method"] == OURS])
     rows = {arm: measures(ours[ours["arm"] == arm]) for arm in run.arms}
     text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
-    return table(ACCURACY, "accuracy_arms", "Arms compared", text, rows, METHOD_HEADERS, "Arm")
+    return [
+        Table(
+            id="accuracy_arms",
+            title="Arms compared",
+            text=text,
+            columns=METHOD_COLUMNS,
+            rows=rows,
+            of="Arm",
+        )
+    ]

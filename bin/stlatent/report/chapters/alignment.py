@@ -1,12 +1,16 @@
-"""Chapter 7: the latent spaces, judged by classifiers and neighbours."""
+"""Latent spaces and alignment: the latent spaces, judged by classifiers and neighbours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.page.content import ALIGNMENT, Fragment, Headers, number, score, table, words
+from stlatent.report.page.blocks import Block, Column, Table, number, score, words
 from stlatent.report.run.health import KNN
 from stlatent.report.run.read import Json, Run
+
+ID = "alignment"
+TITLE = "Latent spaces and alignment"
+TEXT = "Whether tissue and reference live in one space."
 
 SPACES = {"X_vae": "VAE", "pca": "PCA"}
 TISSUE_SPACES = {
@@ -25,10 +29,10 @@ DOMAIN_MEASURES = {
         "Labels read off the nearest locations; every label counts the same",
     ),
 }
-LOW_IS_GOOD = {"scale": "Oranges", "min": 0.5}
+LOW_IS_GOOD = {"bar": "low", "least": 0.5}
 NEIGHBOURS = ("5", "15", "30")
 
-MIXING: Headers = {
+MIXING = {
     "auroc_before": score(
         "AUROC before",
         "A fresh classifier of tissue against the part of the reference that the tissue is made of, "
@@ -43,11 +47,11 @@ MIXING: Headers = {
     "auroc_all_before": score(
         "Whole reference before",
         "The same against the whole reference, whatever of it the tissue is made of",
-        hidden=True,
+        is_extra=True,
         **LOW_IS_GOOD,
     ),
     "auroc_all_after": score(
-        "Whole reference after", "The same after alignment", hidden=True, **LOW_IS_GOOD
+        "Whole reference after", "The same after alignment", is_extra=True, **LOW_IS_GOOD
     ),
     "reference_used": score(
         "Reference used",
@@ -64,13 +68,13 @@ MIXING: Headers = {
 }
 
 
-def sections(run: Run) -> list[Fragment]:
-    """Return the chapter, or nothing when no sample was evaluated."""
+def overview(run: Run) -> list[Block]:
+    """Return one table a question; they are empty when no sample was evaluated."""
     found = {sample: e for sample in run.samples if (e := run.evaluation(sample)) is not None}
-    return [*mixing(found), *tissue_domains(found), *knn(found), *cross_modal(found)]
+    return [mixing(found), tissue_domains(found), knn(found), cross_modal(found)]
 
 
-def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
+def mixing(evaluations: dict[str, Json]) -> Table:
     """Return how well tissue and reference mix, and what it costs."""
     rows = {
         sample: {**(e.get("alignment") or {}), "n_shared_genes": e.get("n_shared_genes")}
@@ -82,12 +86,18 @@ def mixing(evaluations: dict[str, Json]) -> list[Fragment]:
         "cells were forced onto the wrong types. A small share of the reference in use means that "
         "it holds much that the tissue does not. Empty cells: the reference has no cell labels."
     )
-    return table(ALIGNMENT, "alignment_mixing", "Tissue against reference", text, rows, MIXING)
+    return Table(
+        id="alignment_mixing",
+        title="Tissue against reference",
+        text=text,
+        columns=MIXING,
+        rows=rows,
+    )
 
 
-def tissue_domains(evaluations: dict[str, Json]) -> list[Fragment]:
+def tissue_domains(evaluations: dict[str, Json]) -> Table:
     """Return how well each latent space of the tissue represents its labels, beside PCA."""
-    headers: Headers = {
+    columns: dict[str, Column] = {
         "n_labels": number("Labels", "Different labels, and so clusters", 0),
         **{name: score(title, meaning) for name, (title, meaning) in DOMAIN_MEASURES.items()},
     }
@@ -105,33 +115,34 @@ def tissue_domains(evaluations: dict[str, Json]) -> list[Fragment]:
         "alignment: where they win, the latent spaces add nothing for this purpose. Regions favour smooth "
         "spaces, cell types do not. Samples without labels have no rows."
     )
-    return table(
-        ALIGNMENT,
-        "alignment_domains",
-        "Regions and types of the tissue",
-        text,
-        rows,
-        headers,
-        "Sample and space",
+    return Table(
+        id="alignment_domains",
+        title="Regions and types of the tissue",
+        text=text,
+        columns=columns,
+        rows=rows,
+        of="Sample and space",
     )
 
 
-def knn(evaluations: dict[str, Json]) -> list[Fragment]:
+def knn(evaluations: dict[str, Json]) -> Table:
     """Return the paper's kNN evaluation: latent space against PCA."""
     spaces = {
         sample: (e.get("knn_reference") or {}).get("spaces", {})
         for sample, e in evaluations.items()
     }
     names = list(dict.fromkeys([*SPACES, *(name for s in spaces.values() for name in s)]))
-    headers: Headers = {"label": words("Label", "Column of the reference that was predicted")}
+    columns: dict[str, Column] = {
+        "label": words("Label", "Column of the reference that was predicted")
+    }
     for metric, title in (("macro_f1", "macro-F1"), ("accuracy", "accuracy")):
         for k in (KNN, *(k for k in NEIGHBOURS if k != KNN)):
             for name in names:
                 shown = SPACES.get(name, name)
                 suffix = "" if k == KNN else f" k={k}"
                 meaning = f"{title} of a k={k} nearest-neighbour classifier in {shown}"
-                headers[f"{name}_{metric}_{k}"] = score(
-                    f"{shown} {title}{suffix}", meaning, hidden=k != KNN
+                columns[f"{name}_{metric}_{k}"] = score(
+                    f"{shown} {title}{suffix}", meaning, is_extra=k != KNN
                 )
     rows = {sample: _knn_row(evaluations[sample], found) for sample, found in spaces.items()}
     text = (
@@ -139,7 +150,13 @@ def knn(evaluations: dict[str, Json]) -> list[Fragment]:
         "counts every cell type the same, however rare. The VAE should do at least as well as PCA. "
         "Other numbers of neighbours are under <em>Configure columns</em>."
     )
-    return table(ALIGNMENT, "alignment_knn", "Cell types in the reference", text, rows, headers)
+    return Table(
+        id="alignment_knn",
+        title="Cell types in the reference",
+        text=text,
+        columns=columns,
+        rows=rows,
+    )
 
 
 def _knn_row(evaluation: Json, spaces: Json) -> dict[str, Any]:
@@ -152,18 +169,18 @@ def _knn_row(evaluation: Json, spaces: Json) -> dict[str, Any]:
     return row
 
 
-def cross_modal(evaluations: dict[str, Json]) -> list[Fragment]:
+def cross_modal(evaluations: dict[str, Json]) -> Table:
     """Return how well tissue labels are predicted from reference cells."""
-    headers: Headers = {}
+    columns: dict[str, Column] = {}
     for metric, title in (("macro_f1", "Macro-F1"), ("accuracy", "Accuracy")):
         for k in NEIGHBOURS:
-            headers[f"{metric}_{k}"] = score(
-                f"{title} k={k}", f"{title} at {k} neighbours", hidden=k != KNN
+            columns[f"{metric}_{k}"] = score(
+                f"{title} k={k}", f"{title} at {k} neighbours", is_extra=k != KNN
             )
-        headers[f"{metric}_before"] = score(
-            f"{title} k={KNN} before", "The same before alignment", hidden=metric == "accuracy"
+        columns[f"{metric}_before"] = score(
+            f"{title} k={KNN} before", "The same before alignment", is_extra=metric == "accuracy"
         )
-    headers["n_shared_labels"] = number("Shared labels", "Labels found in both", 0)
+    columns["n_shared_labels"] = number("Shared labels", "Labels found in both", 0)
     rows: dict[str, dict[str, Any]] = {}
     for sample, evaluation in evaluations.items():
         found = evaluation.get("knn_cross_modal")
@@ -176,6 +193,10 @@ def cross_modal(evaluations: dict[str, Json]) -> list[Fragment]:
         "Tissue locations with a known label are given the label of their nearest reference cells. "
         "Only where both tissue and reference are labelled with common names."
     )
-    return table(
-        ALIGNMENT, "alignment_cross_modal", "Labels carried over to the tissue", text, rows, headers
+    return Table(
+        id="alignment_cross_modal",
+        title="Labels carried over to the tissue",
+        text=text,
+        columns=columns,
+        rows=rows,
     )

@@ -1,20 +1,16 @@
-"""Chapter 2: every health check in every sample, and what to do."""
+"""Health checks: every health check in every sample, and what to do."""
 
 from __future__ import annotations
 
-from stlatent.report.page.content import (
-    HEALTH,
-    Fragment,
-    badge,
-    escape,
-    html_table,
-    table,
-    text_section,
-    verdict,
-)
+from stlatent.report.page.blocks import Block, Html, Table, verdict
+from stlatent.report.page.markup import badge, escape, html_table, prose
 from stlatent.report.run.health import CHECKS, SEVERITY, Check, Result, run_checks, worst
 from stlatent.report.run.outcome import outcomes
 from stlatent.report.run.read import Run
+
+ID = "health"
+TITLE = "Health checks"
+TEXT = "The known ways in which such a model fails."
 
 DESCRIPTION = (
     "Every check in every sample; hover over a heading for its question. "
@@ -24,7 +20,7 @@ DESCRIPTION = (
 )
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return the table of samples by checks and the advice for what did not pass."""
     results = {sample: run_checks(run, sample) for sample in run.samples}
     ended = outcomes(run)
@@ -36,14 +32,20 @@ def sections(run: Run) -> list[Fragment]:
     }
     if not ran:
         return []
-    headers = {check.id: verdict(check.title, check.question) for check in CHECKS}
+    columns = {check.id: verdict(check.title, check.question) for check in CHECKS}
     rows = {
         sample: {name: result.status.replace("_", " ") for name, result in found.items()}
         for sample, found in ran.items()
     }
     return [
-        *table(HEALTH, "health_table", "Checks by sample", DESCRIPTION, rows, headers),
-        text_section(HEALTH, "health_advice", "What to do", advice(ran)),
+        Table(
+            id="health_table",
+            title="Checks by sample",
+            text=DESCRIPTION,
+            columns=columns,
+            rows=rows,
+        ),
+        Html(id="health_advice", title="What to do", body=advice(ran)),
     ]
 
 
@@ -51,7 +53,7 @@ def advice(results: dict[str, dict[str, Result]]) -> str:
     """Return, for each check that did not pass somewhere, the samples concerned and the cure."""
     parts = [_advice_of(check, results) for check in CHECKS]
     body = "".join(parts)
-    return f'<div class="stl-prose">{body or "<p>Every check that ran passed.</p>"}</div>'
+    return prose(body or "<p>Every check that ran passed.</p>")
 
 
 def _advice_of(check: Check, results: dict[str, dict[str, Result]]) -> str:

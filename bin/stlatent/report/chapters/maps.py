@@ -1,20 +1,23 @@
-"""Chapter 4: held-out genes on the tissue, measured beside imputed."""
+"""Spatial maps: held-out genes on the tissue, measured beside imputed."""
 
 from __future__ import annotations
 
-import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stlatent.report.page.content import MAPS, Fragment, escape, signed, text_section
+from stlatent.report.chapters.interface import SampleView
+from stlatent.report.page.blocks import Block, Figure, Gallery
+from stlatent.report.page.markup import escape
 from stlatent.report.run.read import Json, Run
+from stlatent.report.run.wording import signed
 
-SAMPLES_EMBEDDED = 12
-SAMPLES_OPEN = 4
+ID = "maps"
+TITLE = "Spatial maps"
+TEXT = "Held-out genes on the tissue: measured above imputed."
+
 DPI = 100
 PANEL_INCHES = 2.6
 NEIGHBOURS, MEAN_IN_PITCHES = 8, 1.2  # of a grid, square or hexagonal
@@ -23,16 +26,15 @@ CROWDED = 1500
 SMALLEST_POINT, LARGEST_POINT = 1.5, 14.0  # diameters in points
 COLOUR_MAP = "viridis"
 PALETTE = 256
-MAP_FOLDER = "maps"
 
-EXPLAINED = """<div class="stl-prose"><p>For every sample four genes that were measured, hidden and
+EXPLAINED = """For every sample four genes that were measured, hidden and
 predicted: the best, a good one (three quarters of the genes are worse), the median and the worst
 by normalised PCC, among the genes found in at least 5 % of the locations. Above the measurement,
 below the prediction, both as the log of library-size normalised counts (intensities as they are).
 Each panel runs from 0 (dark) to its own 99th percentile (bright), so compare patterns, not
 brightness. The y axis points down, as in a microscope's image. At most 3000 locations are drawn. The
 genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a gene like those
-tested; what to expect of all others says <em>Which genes to trust</em>. Click a sample's name to fold it away or open it.</p></div>"""
+tested; what to expect of all others says <em>Which genes to trust</em>. Click a sample's name to fold it away or open it."""
 
 
 def chosen(genes: list[Json]) -> list[tuple[str, Json]]:
@@ -153,42 +155,30 @@ def panel(
         spine.set_visible(False)
 
 
-def sections(run: Run, folder: Path) -> list[Fragment]:
-    """Write a PNG of every sample into ``folder/maps``, and show the first few in the report."""
-    drawn = {}
-    for sample in run.samples:
-        picture = draw(run.maps[sample]) if sample in run.maps else None
-        if picture:
-            drawn[sample] = picture
+def overview(run: Run) -> list[Block]:
+    """Return a picture of every sample that has maps."""
+    drawn = [f for name in run.samples for f in sample(SampleView(run, name, run.arm))]
     if not drawn:
         return []
-    target = folder / MAP_FOLDER
-    target.mkdir(parents=True, exist_ok=True)
-    for sample, picture in drawn.items():
-        (target / f"{sample}.png").write_bytes(picture)
-    shown = list(drawn)[:SAMPLES_EMBEDDED]
-    body = "".join(
-        embedded(sample, drawn[sample], run.maps[sample], is_open=place < SAMPLES_OPEN)
-        for place, sample in enumerate(shown)
-    )
-    rest = list(drawn)[SAMPLES_EMBEDDED:]
-    return [text_section(MAPS, "maps_genes", MAPS.name, EXPLAINED + body + _others(rest))]
+    kept_in = "evaluation/maps/"
+    return [Gallery(id="maps_genes", title=TITLE, text=EXPLAINED, figures=drawn, kept_in=kept_in)]
 
 
-def embedded(sample: str, picture: bytes, content: Json, is_open: bool) -> str:
-    """Return one sample's picture, folded away unless ``is_open``."""
+def sample(view: SampleView) -> list[Figure]:
+    """Return the picture of one sample, or nothing without held-out genes."""
+    content = view.run.maps.get(view.sample)
+    png = draw(content) if content else None
+    if content is None or png is None:
+        return []
     genes = ", ".join(f"{gene['gene']} ({label})" for label, gene in chosen(content["genes"]))
-    alt = f"Sample {sample}: measured above imputed expression of the held-out genes {genes}"
-    code = base64.b64encode(picture).decode("ascii")
-    return (
-        f'<details class="stl-map"{" open" if is_open else ""}><summary><b>{escape(sample)}</b>: '
-        f"{escape(genes)}</summary>"
-        f'<img alt="{escape(alt)}" src="data:image/png;base64,{code}"></details>'
-    )
-
-
-def _others(samples: list[str]) -> str:
-    if not samples:
-        return ""
-    names = ", ".join(escape(sample) for sample in samples)
-    return f"<p>The same pictures of {names} are in <code>evaluation/maps/</code>.</p>"
+    shown = "measured above imputed expression of the held-out genes"
+    return [
+        Figure(
+            id=f"maps_{view.sample}",
+            title=view.sample,
+            text=escape(genes),
+            alt=f"Sample {view.sample}: {shown} {genes}",
+            png=png,
+            file=f"maps/{view.sample}.png",
+        )
+    ]

@@ -1,20 +1,16 @@
-"""Chapter 5: what quality control kept and removed."""
+"""Quality control: what quality control kept and removed."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.page.content import (
-    QUALITY,
-    Fragment,
-    Headers,
-    number,
-    series_colours,
-    series_style,
-    table,
-    words,
-)
+from stlatent.report.page.blocks import Axis, Bars, Block, Lines, Panel, Part, Table, number, words
+from stlatent.report.page.colours import series_colours
 from stlatent.report.run.read import Json, Run
+
+ID = "quality"
+TITLE = "Quality control"
+TEXT = "What went into the analysis and what was left out."
 
 REASONS = {
     "min_counts": ("too few counts", "#D55E00"),
@@ -26,7 +22,7 @@ OTHER_COLOURS = ("#5D3A9B", "#B8A900", "#8C564B")
 KEPT_COLOUR = "#0072B2"
 SMALLEST = 0.1  # a logarithmic axis has no place for zero
 
-HEADERS: Headers = {
+COLUMNS = {
     "before": number("Locations before", "Spots or cells in the input", 0),
     "after": number("After", "Spots or cells kept", 0),
     "genes_before": number("Genes before", "Genes in the input", 0),
@@ -34,12 +30,12 @@ HEADERS: Headers = {
     "unit": words("Values", "Counts of molecules, or intensities, which are not normalised"),
     "counts": number("Median counts", "Molecules per kept spot or cell", 0),
     "genes": number("Median genes", "Genes detected per kept spot or cell", 0),
-    "mito": number("Mito", "Median share of mitochondrial counts after filtering", 1, suffix=" %"),
-    "median_counts_before": number("Median counts before", "Before filtering", 0, hidden=True),
+    "mito": number("Mito", "Median share of mitochondrial counts after filtering", 1, unit=" %"),
+    "median_counts_before": number("Median counts before", "Before filtering", 0, is_extra=True),
 }
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return the chapter: samples first, then references."""
     ordered = [name for name in run.samples if name in run.quality]
     ordered += sorted(name for name in run.quality if name not in ordered)
@@ -49,7 +45,14 @@ def sections(run: Run) -> list[Fragment]:
     rows = {label(name, found): row(found) for name, found in summaries.items()}
     text = "Samples first, then the single-cell references they were imputed from."
     return [
-        *table(QUALITY, "quality_table", "Before and after", text, rows, HEADERS, "Input"),
+        Table(
+            id="quality_table",
+            title="Before and after",
+            text=text,
+            columns=COLUMNS,
+            rows=rows,
+            of="Input",
+        ),
         *removed(summaries),
         *histograms(summaries, colours(run)),
     ]
@@ -86,7 +89,7 @@ def is_counts(summary: Json) -> bool:
     return bool(summary.get("counts", True))
 
 
-def removed(summaries: dict[str, Json]) -> list[Fragment]:
+def removed(summaries: dict[str, Json]) -> list[Block]:
     """Return bars of kept and removed locations, by reason, of the inputs that lost any.
 
     One location can fall to several reasons; each is counted under the first of them so that the
@@ -108,31 +111,28 @@ def removed(summaries: dict[str, Json]) -> list[Fragment]:
         return []
     # A reason that took nothing anywhere has no place in the legend.
     reasons = list(dict.fromkeys(r for bar in data.values() for r, count in bar.items() if count))
-    options = {
-        "categories": _categories(reasons),
-        "pconfig": {
-            "id": "quality_removed_bars",
-            "title": "Locations kept and removed",
-            "ylab": "Spots or cells",
-            "cpswitch_c_active": False,
-            "series_label": False,
-            "sort_samples": False,
-            "height": 180 + 30 * len(data),
-        },
-    }
     whole = len(summaries) - len(data)
     kept = f" {whole} of {len(summaries)} inputs lost nothing and are not drawn." if whole else ""
-    text = f"What happened to every spot or cell of the input; a location counts once.{kept}"
-    name = "Removed, by reason"
-    return [Fragment(QUALITY, "quality_removed", name, text, "bargraph", data, options)]
+    return [
+        Bars(
+            id="quality_removed",
+            title="Removed, by reason",
+            text=f"What happened to every spot or cell of the input; a location counts once.{kept}",
+            caption="Locations kept and removed",
+            axis=Axis("Spots or cells"),
+            parts=_parts(reasons),
+            bars=data,
+            layout="shares",
+        )
+    ]
 
 
-def _categories(reasons: list[str]) -> dict[str, dict[str, str]]:
+def _parts(reasons: list[str]) -> dict[str, Part]:
     known = {"kept": ("kept", KEPT_COLOUR), "other": ("other", "#999999"), **REASONS}
     spare = [reason for reason in reasons if reason not in known]
     for place, reason in enumerate(spare):
         known[reason] = (reason.replace("_", " "), OTHER_COLOURS[place % len(OTHER_COLOURS)])
-    return {r: {"name": known[r][0], "color": known[r][1]} for r in reasons}
+    return {reason: Part(*known[reason]) for reason in reasons}
 
 
 def colours(run: Run) -> dict[str, str]:
@@ -145,9 +145,9 @@ def colours(run: Run) -> dict[str, str]:
     return {**series_colours(order), **series_colours(run.samples)}
 
 
-def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Fragment]:
+def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Block]:
     """Return the distributions of counts and genes per location, in percent of locations."""
-    views, titles = [], []
+    panels = []
     for key, title in (("counts", "Counts"), ("genes", "Genes")):
         lines = {
             label(name, summary): as_percent(summary["histograms"][key])
@@ -155,38 +155,27 @@ def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Fra
             if summary.get("histograms", {}).get(key) and is_counts(summary)
         }
         if lines:
-            views.append(lines)
-            titles.append(
-                {
-                    "name": title,
-                    "xlab": f"{title} per spot or cell",
-                    "ylab": "Share of spots or cells",
-                }
-            )
-    if not views:
+            panels.append(Panel(lines, title, x=f"{title} per spot or cell"))
+    if not panels:
         return []
-    options = {
-        "pconfig": {
-            "id": "quality_histograms_plot",
-            "title": "Counts and genes per location",
-            "xlab": titles[0]["xlab"],
-            "ylab": "Share of spots or cells",
-            "ysuffix": " %",
-            "ymin": 0,
-            "xlog": True,
-            "data_labels": titles,
-            "tt_decimals": 1,
-            **series_style(list(dict.fromkeys(name for lines in views for name in lines))),
-            "colors": {label(n, s): coloured[n] for n, s in summaries.items()},
-            "dash_styles": {label(n, s): "dash" for n, s in summaries.items() if is_reference(s)},
-        }
-    }
     text = (
         "Before filtering, on a logarithmic axis; references are dashed. A second hump at low "
         "values is empty or off-tissue locations. Intensities have no depth and are left out."
     )
-    name = "Depth"
-    return [Fragment(QUALITY, "quality_histograms", name, text, "linegraph", views, options)]
+    return [
+        Lines(
+            id="quality_histograms",
+            title="Depth",
+            text=text,
+            caption="Counts and genes per location",
+            x=Axis("Per spot or cell", is_logarithmic=True),
+            y=Axis("Share of spots or cells", " %", low=0),
+            panels=panels,
+            colours={label(n, s): coloured[n] for n, s in summaries.items()},
+            dashed=frozenset(label(n, s) for n, s in summaries.items() if is_reference(s)),
+            decimals=1,
+        )
+    ]
 
 
 def as_percent(bins: list[list[float]]) -> list[list[float]]:

@@ -1,30 +1,27 @@
-"""Chapter 5: where the reference covers the tissue, and where it does not."""
+"""Reference coverage: where the reference covers the tissue, and where it does not."""
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import Any
 
 import numpy as np
 
-from stlatent.report.chapters.maps import DPI, PANEL_INCHES, SAMPLES_EMBEDDED, point_diameter, small
-from stlatent.report.page.content import (
-    COVERAGE,
-    Fragment,
-    escape,
-    number,
-    table,
-    text_section,
-    words,
-)
+from stlatent.report.chapters.interface import SampleView
+from stlatent.report.chapters.maps import DPI, PANEL_INCHES, point_diameter, small
+from stlatent.report.page.blocks import Block, Figure, Gallery, Html, Table, number, words
+from stlatent.report.page.markup import escape
 from stlatent.report.run.read import FULL_FIT, Json, Run
+
+ID = "coverage"
+TITLE = "Reference coverage"
+TEXT = "Where the tissue has no counterpart in the reference."
 
 LABELS_NAMED = 3
 # Uncovered, the limit, barely and well covered.
 COLOURS = ((0.0, "#99000d"), (0.5, "#fc8d59"), (0.51, "#c6d3dd"), (1.0, "#dde3e8"))
 
-EXPLAINED = """<div class="stl-prose"><p>Imputation can only hand on what the reference holds. Where
+EXPLAINED = """Imputation can only hand on what the reference holds. Where
 the tissue has cells of a kind that the reference lacks, predicted genes are those of other cells. Each
 location is explained as a mixture of reference cells by the genes measured in both; a location is
 <em>uncovered</em> when it shares more that is left unexplained with the locations most like it than
@@ -33,7 +30,7 @@ uncovered at most {rate:.0%} are expected to be so by chance, if covered tissue 
 reference as held-out reference cells do; real tissues deviate more, so look at the map. A kind of cell that makes up most of the
 tissue, or that resembles one in the reference, can escape this check. Dark red is far
 from covered, orange just uncovered, grey covered; grey proves nothing. The numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
-<code>obs['reference_covered']</code> of every imputed file.</p></div>"""
+<code>obs['reference_covered']</code> of every imputed file."""
 
 
 def coverage_of(run: Run, sample: str) -> Json | None:
@@ -41,16 +38,21 @@ def coverage_of(run: Run, sample: str) -> Json | None:
     return (run.imputations.get((sample, run.arm, FULL_FIT)) or {}).get("coverage")
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return a map of every judged sample and a table of the share that is uncovered."""
     found = {sample: coverage_of(run, sample) for sample in run.samples}
     known = {sample: content for sample, content in found.items() if content}
     if not known:
         return []
     judged = {s: content for s, content in known.items() if content["uncovered"] is not None}
-    headers = {
+    maps = [figure for name in run.samples for figure in sample(SampleView(run, name, run.arm))]
+    columns = {
         "uncovered": number(
-            "Uncovered (%)", "Locations without a counterpart in the reference", 1, min=0, max=100
+            "Uncovered (%)",
+            "Locations without a counterpart in the reference",
+            1,
+            least=0,
+            most=100,
         ),
         "where": words(
             "Most of it in", "The labels of the tissue that most uncovered locations have"
@@ -61,24 +63,27 @@ def sections(run: Run) -> list[Fragment]:
         for sample, content in judged.items()
     }
     rate = max(content["false_discovery_rate"] for content in known.values())
-    shown = list(judged)[:SAMPLES_EMBEDDED]
-    pictures = "".join(picture(sample, judged[sample]) for sample in shown)
-    body = (
-        f'{EXPLAINED.format(rate=rate)}{not_judged(known)}<div class="stl-columns">{pictures}</div>'
-    )
     return [
-        text_section(COVERAGE, "coverage_maps", COVERAGE.name, body),
-        *table(COVERAGE, "coverage_table", "Uncovered locations", "", rows, headers),
+        Gallery(
+            id="coverage_maps",
+            title=TITLE,
+            text=EXPLAINED.format(rate=rate),
+            figures=maps,
+            are_small=True,
+        ),
+        *not_judged(known),
+        Table(id="coverage_table", title="Uncovered locations", columns=columns, rows=rows),
     ]
 
 
-def not_judged(known: dict[str, Json]) -> str:
+def not_judged(known: dict[str, Json]) -> list[Block]:
     """Return the samples of which coverage was not judged, and why, or nothing."""
-    return "".join(
-        f"<p><b>{escape(sample)}</b>: not judged, as {escape(content['not_judged'])}.</p>"
+    body = "".join(
+        f"<p><b>{escape(sample)}</b>: {escape(content['not_judged'])}.</p>"
         for sample, content in known.items()
         if content.get("not_judged")
     )
+    return [Html(id="coverage_not_judged", title="Not judged", body=body)] if body else []
 
 
 def where(content: Json) -> str | None:
@@ -93,15 +98,21 @@ def where(content: Json) -> str | None:
     return ", ".join(shown) or None
 
 
-def picture(sample: str, content: Json) -> str:
-    """Return one sample's map as HTML."""
-    code = base64.b64encode(draw(content["map"])).decode("ascii")
-    name, share = escape(sample), f"{content['uncovered']:.1%} uncovered"
-    alt = f"Sample {name}: coverage by the reference, {share}"
-    return (
-        f'<figure class="stl-map"><figcaption><b>{name}</b>: {share}</figcaption>'
-        f'<img alt="{alt}" src="data:image/png;base64,{code}"></figure>'
-    )
+def sample(view: SampleView) -> list[Figure]:
+    """Return the map of one sample, or nothing where its coverage was not judged."""
+    content = coverage_of(view.run, view.sample)
+    if not content or content["uncovered"] is None:
+        return []
+    share = f"{content['uncovered']:.1%} uncovered"
+    return [
+        Figure(
+            id=f"coverage_{view.sample}",
+            title=view.sample,
+            text=share,
+            alt=f"Sample {view.sample}: coverage by the reference, {share}",
+            png=draw(content["map"]),
+        )
+    ]
 
 
 def draw(content: Json) -> bytes:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from stlatent.report.page.content import (
-    RESOURCES,
-    Fragment,
-    escape,
-    number,
-    table,
-    text_section,
-)
+from stlatent.report.page.blocks import Axis, Bars, Block, Html, Part, Table, number
+from stlatent.report.page.markup import escape, prose, tiles
 from stlatent.report.run.costs import Cost, costs, total
 from stlatent.report.run.read import Run
+
+ID = "resources"
+TITLE = "Resources"
+TEXT = "What the run cost, and what to ask for."
 
 MEMORY_HEADROOM = 1.25
 TIME_HEADROOM = 2
@@ -24,43 +21,44 @@ LEAST_HOURS = 1
 FEW_TASKS = 3
 
 PARTS = {
-    "used": {"name": "in use", "color": "#0072B2"},
-    "idle": {"name": "asked for, idle", "color": "#B3CDE3"},
-    "lost": {"name": "failed attempts", "color": "#D55E00"},
+    "used": Part("in use", "#0072B2"),
+    "idle": Part("asked for, idle", "#B3CDE3"),
+    "lost": Part("failed attempts", "#D55E00"),
 }
 ABSENT = """<p>The table of tasks could not be read, so the cost of this run is not known here: look
 for a trace file in <code>pipeline_info/</code>, or at what the cluster or the cloud accounted.</p>"""
-EXPLAINED = """<div class="stl-prose"><p>All tasks that made these results are counted, also those
+EXPLAINED = """<p>All tasks that made these results are counted, also those
 that an earlier run paid for and this one took over with <code>-resume</code>; what was paid this time
 is in <code>ro-crate-metadata.json</code>. CPU-hours are run time by CPUs asked for, which is what
 clusters and clouds bill; queueing, pulling of images and the steps that write this report and check the
-installation are not in it. Failed attempts count where they happened in this run.</p></div>"""
-RULE = f"""<div class="stl-prose"><p>Memory: the highest peak seen, times {MEMORY_HEADROOM}, rounded up
+installation are not in it. Failed attempts count where they happened in this run.</p>"""
+RULE = f"""Memory: the highest peak seen, times {MEMORY_HEADROOM}, rounded up
 to whole GB, at least {LEAST_GB} GB. Where an attempt was killed for memory, not below what the task
 asked for when it then succeeded, or twice what was killed if it never did. Time: the longest task, times
 {TIME_HEADROOM}, rounded up to whole hours. A retry asks for
 twice, then four times the memory, and for twice, then three times the time. Save the block as a file and
 give it to the next run with <code>-c</code>. It holds for inputs of this size: memory and time grow with
-the number of spots and cells.</p></div>"""
+the number of spots and cells."""
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return the chapter; nothing for a run that handed over no table of tasks."""
     if run.tasks is None:
         return []
     found = costs(run.tasks, run.accelerators)
     if not found:
-        return [text_section(RESOURCES, "resources_overview", RESOURCES.name, ABSENT)]
+        return [Html(id="resources_overview", title=TITLE, body=ABSENT)]
+    opening = tiles(totals(found)) + prose(EXPLAINED)
     return [
-        text_section(RESOURCES, "resources_overview", RESOURCES.name, tiles(found) + EXPLAINED),
+        Html(id="resources_overview", title=TITLE, body=opening),
         bars(found),
-        *processes(found),
+        processes(found),
         *requests(found),
     ]
 
 
-def tiles(found: Sequence[Cost]) -> str:
-    """Return the totals as tiles."""
+def totals(found: Sequence[Cost]) -> list[tuple[str, str, str]]:
+    """Return the totals: name, value and remark."""
     asked, lost = total(found, "asked"), total(found, "lost")
     known = [one for one in found if not math.isnan(one.used)]
     measured = total(known, "asked")
@@ -68,16 +66,11 @@ def tiles(found: Sequence[Cost]) -> str:
     gpu = total(found, "gpu")
     tasks, failed = int(total(found, "tasks")), int(total(found, "failed"))
     retried = int(total(found, "retried"))
-    shown = [
+    return [
         ("CPU time", amount(asked + lost, "CPU"), used),
         ("GPU time", amount(gpu, "GPU") if gpu else "none", gpu_text(found, gpu)),
         ("Tasks", f"{tasks:,}", attempts_text(retried, failed, lost)),
     ]
-    inside = "".join(
-        f'<div class="stl-tile"><span>{name}</span><b>{value}</b><span>{text}</span></div>'
-        for name, value, text in shown
-    )
-    return f'<div class="stl-tiles">{inside}</div>'
 
 
 def amount(hours: float, unit: str) -> str:
@@ -102,7 +95,7 @@ def attempts_text(retried: int, failed: int, lost: float) -> str:
     return "; ".join(parts)
 
 
-def bars(found: Sequence[Cost]) -> Fragment:
+def bars(found: Sequence[Cost]) -> Bars:
     """Return where the CPU time went: in use, asked for but idle, lost in failed attempts."""
     short = total(found, "asked") + total(found, "lost") < 1
     unit, factor = ("CPU-minutes", 60) if short else ("CPU-hours", 1)
@@ -112,44 +105,39 @@ def bars(found: Sequence[Cost]) -> Fragment:
         parts = {"used": used, "idle": one.asked - used, "lost": one.lost}
         data[one.process] = {name: round(factor * value, 4) for name, value in parts.items()}
     drawn = {name: look for name, look in PARTS.items() if any(bar[name] for bar in data.values())}
-    options: dict[str, Any] = {
-        "categories": drawn,
-        "pconfig": {
-            "id": "resources_bars_plot",
-            "title": "CPU time by process",
-            "ylab": unit,
-            "tt_decimals": 2,
-            "cpswitch_c_active": True,
-            "series_label": False,
-            "sort_samples": False,
-            "height": 180 + 26 * len(data),
-        },
-    }
-    text = "The dearest process first. Tasks whose use was not measured count as in use."
-    name = "Where the time went"
-    return Fragment(RESOURCES, "resources_bars", name, text, "bargraph", data, options)
+    return Bars(
+        id="resources_bars",
+        title="Where the time went",
+        text="The dearest process first. Tasks whose use was not measured count as in use.",
+        caption="CPU time by process",
+        axis=Axis(unit),
+        parts=drawn,
+        bars=data,
+        layout="amounts",
+        decimals=2,
+    )
 
 
-def processes(found: Sequence[Cost]) -> list[Fragment]:
+def processes(found: Sequence[Cost]) -> Table:
     """Return the table, a row a process."""
     short = total(found, "asked") + total(found, "lost") < 1
     unit, factor = ("min", 60) if short else ("h", 1)
-    headers = {
+    columns = {
         "tasks": number("Tasks", "Tasks that succeeded", 0),
         "failed": number("Failed", "Attempts that failed in this run", 0),
         "asked": number(
-            f"CPU-{unit}", "Run time by CPUs asked for, failed attempts included", scale="Blues"
+            f"CPU-{unit}", "Run time by CPUs asked for, failed attempts included", bar="amount"
         ),
         "efficiency": number(
-            "CPU use", "CPUs in use, of those asked for", 0, suffix=" %", min=0, max=100
+            "CPU use", "CPUs in use, of those asked for", 0, unit=" %", least=0, most=100
         ),
         "gpu": number(f"GPU-{unit}", "Run time by GPUs asked for"),
         "peak": number("Peak GB", "Highest memory of a task"),
         "peak_95": number("95 % GB", "95 of 100 tasks stayed below this memory"),
         "memory": number("Asked GB", "What the task with the highest peak asked for", 1),
         "memory_use": number(
-            "Memory use", "Most that a task used of what it asked for", 0, suffix=" %", scale="Blues",
-            min=0, max=100,
+            "Memory use", "Most that a task used of what it asked for", 0, unit=" %", bar="amount",
+            least=0, most=100,
         ),
         "longest": number(f"Longest, {unit}", "Run time of the longest task"),
         "time": number("Limit, h", "Longest time that was asked for", 1),
@@ -173,11 +161,17 @@ def processes(found: Sequence[Cost]) -> list[Fragment]:
         "Memory is what the task's processes held at their peak; an empty field was not measured, "
         "because the task was too short or the executor does not tell."
     )
-    name = "By process"
-    return table(RESOURCES, "resources_processes", name, text, rows, headers, "Process")
+    return Table(
+        id="resources_processes",
+        title="By process",
+        text=text,
+        columns=columns,
+        rows=rows,
+        of="Process",
+    )
 
 
-def requests(found: Sequence[Cost]) -> list[Fragment]:
+def requests(found: Sequence[Cost]) -> list[Block]:
     """Return a block of configuration with what to ask for, for processes that were measured."""
     known = [one for one in found if one.measured or one.killed]
     if not known:
@@ -186,7 +180,8 @@ def requests(found: Sequence[Cost]) -> list[Fragment]:
     code = f'<pre class="stl-code stl-scroll">process {{\n{escape(blocks)}\n}}</pre>'
     rest = sorted(one.process for one in found if one not in known)
     left = f"<p>Too short to be measured: {escape(', '.join(rest))}.</p>" if rest else ""
-    return [text_section(RESOURCES, "resources_requests", "What to ask for", RULE + code + left)]
+    title = "What to ask for"
+    return [Html(id="resources_requests", title=title, text=RULE, body=code + left)]
 
 
 def block(one: Cost) -> str:
@@ -213,26 +208,3 @@ def time_request(one: Cost) -> int:
     """Return hours to ask for."""
     longest = 0.0 if math.isnan(one.longest) else one.longest
     return max(LEAST_HOURS, math.ceil(TIME_HEADROOM * longest))
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Return the totals, and one record a process, for the machine-readable record."""
-    if run.tasks is None:
-        return {}
-    found = costs(run.tasks, run.accelerators)
-    return {
-        "cpu_hours": total(found, "asked") + total(found, "lost"),
-        "cpu_hours_failed": total(found, "lost"),
-        "gpu_hours": total(found, "gpu"),
-        "tasks": int(total(found, "tasks")),
-        "processes": [
-            {
-                "process": one.process,
-                "tasks": one.tasks,
-                "cpu_hours": one.asked + one.lost,
-                "gpu_hours": one.gpu,
-                "peak_memory_gb": None if math.isnan(one.peak) else one.peak,
-            }
-            for one in found
-        ],
-    }

@@ -1,22 +1,11 @@
-"""Chapter 1: how the run went, the failed samples first, and one row a sample."""
+"""Summary: how the run went, the failed samples first, and one row a sample."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.page.content import (
-    SUMMARY,
-    Fragment,
-    Headers,
-    escape,
-    html_table,
-    number,
-    score,
-    table,
-    text_section,
-    verdict,
-    words,
-)
+from stlatent.report.page.blocks import Block, Html, Table, number, score, verdict, words
+from stlatent.report.page.markup import escape, html_table, tiles
 from stlatent.report.run import health
 from stlatent.report.run.accuracy_summary import (
     BELIEVABLE,
@@ -32,45 +21,11 @@ from stlatent.report.run.headline import headline
 from stlatent.report.run.outcome import Outcome, outcomes
 from stlatent.report.run.read import Json, Run
 
-STYLE = """<style>
-#page_title, #mqc_welcome, #mqc-nav-header, .mqc-toolbox-buttons .mqc-toolbox-label {
-  display: none !important; }
-.stl-tiles { display: flex; flex-wrap: wrap; gap: 1rem; margin: .5rem 0 1rem; }
-.stl-tile { flex: 1 1 16rem; border: 1px solid var(--bs-border-color); border-radius: .4rem;
-  padding: .8rem 1rem; }
-.stl-tile b { display: block; font-size: 1.7rem; line-height: 1.2; }
-.stl-tile span { color: var(--bs-secondary-color); }
-.stl-failed { border-left: .35rem solid #b3371b; padding: .1rem 0 .1rem 1rem; margin-bottom: 1rem; }
-.stl-warned { border-left: .35rem solid #a66200; padding: .1rem 0 .1rem 1rem; margin-bottom: 1rem; }
-.stl-table { width: auto; max-width: 100%; }
-.stl-table td, .stl-table th { padding-right: 1.5rem; vertical-align: top; }
-.stl-columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
-.stl-candidates td { white-space: nowrap; }
-.stl-candidates td, .stl-candidates th { padding-right: .8rem; }
-.stl-files { font-size: .85rem; }
-.stl-files code { overflow-wrap: anywhere; }
-.stl-code { border: 1px solid var(--bs-border-color); border-radius: .4rem; padding: .8rem 1rem;
-  max-width: 62rem; overflow-x: auto; }
-.stl-candidates small { white-space: normal; display: inline-block; max-width: 11rem;
-  line-height: 1.2; color: var(--bs-secondary-color); }
-.mqc_table_make_scatter, .mqc-table-to-violin { display: none !important; }
-.mqc_per_sample_table thead th { white-space: normal !important; vertical-align: bottom; }
-.mqc_per_sample_table .tablesorter-header-inner:after { position: absolute; margin: .5em 0 0 1px; }
-.mqc_table th, .mqc_table td { padding-left: .25rem !important; padding-right: .25rem !important; }
-.stl-narrow td:first-child, .stl-genes td:nth-child(2) { white-space: nowrap; }
-.stl-prose { max-width: 62rem; }
-.stl-scroll { max-height: 34rem; overflow-y: auto; }
-.stl-map img { max-width: 100%; height: auto; background: #fff; }
-.stl-map summary { cursor: pointer; padding: .3rem 0; }
-@media (min-width: 1300px) {
-  .stl-pair { display: inline-block; width: 49.5%; vertical-align: top; }
-  #mqc-section-wrapper-accuracy_normalised, #mqc-section-wrapper-accuracy_raw,
-  #mqc-section-wrapper-accuracy_curve_normalised, #mqc-section-wrapper-accuracy_curve_raw {
-    display: inline-block; width: 49.5%; vertical-align: top; }
-}
-</style>"""
+ID = "summary"
+TITLE = "Summary"
+TEXT = "What became of the samples, and how good the result is."
 
-HEADERS: Headers = {
+COLUMNS = {
     "status": verdict("Status", "finished, warning (a fold is missing) or failed"),
     "health": verdict("Health", "The worst result of the health checks"),
     "spots": number("Locations", "Spots or cells left after quality control", 0),
@@ -81,44 +36,43 @@ HEADERS: Headers = {
         "normalised expression. The honest number on spots",
     ),
     "baseline_normalised": score("Best baseline", "Best baseline, median normalised PCC"),
-    "null_normalised": score("Null norm.", "Null, median normalised PCC", hidden=True),
+    "null_normalised": score("Null norm.", "Null, median normalised PCC", is_extra=True),
     "baseline_name": words("Which", "Name of that baseline"),
     "raw": score("PCC raw", "stlatent: median held-out Pearson correlation of raw counts"),
-    "baseline_raw": score("Baseline raw", "Best baseline, median raw PCC", hidden=True),
+    "baseline_raw": score("Baseline raw", "Best baseline, median raw PCC", is_extra=True),
     "null_raw": score("Null raw", "Raw PCC that library size alone gives"),
     "believable": number(
         f"Genes > {BELIEVABLE}",
         f"Share of held-out genes with a normalised PCC above {BELIEVABLE}",
         0,
-        suffix=" %",
-        min=0,
-        max=100,
-        scale="Blues",
+        unit=" %",
+        least=0,
+        most=100,
+        bar="amount",
     ),
     "believable_raw": number(
         f"Genes > {BELIEVABLE} raw",
         f"Share of held-out genes with a raw PCC above {BELIEVABLE}",
         0,
-        suffix=" %",
-        min=0,
-        max=100,
-        scale="Blues",
-        hidden=True,
+        unit=" %",
+        least=0,
+        most=100,
+        bar="amount",
+        is_extra=True,
     ),
 }
 
 
-def sections(run: Run) -> list[Fragment]:
-    """Return the overview and the table of samples."""
+def overview(run: Run) -> list[Block]:
+    """Return the headline, what went wrong, and the table of samples."""
     ended = outcomes(run)
     parts = (
-        tiles(run, ended),
+        opening(run, ended),
         failed_list(ended),
         failed_checks(run, ended),
         warning_list(ended),
         doubts(run),
     )
-    overview = STYLE + "".join(parts)
     rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
     explained = (
         "One row a sample. Correlations are medians over <em>held-out</em> genes: a random sample of "
@@ -126,18 +80,17 @@ def sections(run: Run) -> list[Fragment]:
         "was sampled is told under <em>Which genes to trust</em>. Hover over a heading for its meaning."
     )
     return [
-        text_section(SUMMARY, "summary_overview", SUMMARY.name, overview),
-        *table(SUMMARY, "summary_samples", "Samples", explained, rows, HEADERS),
+        Html(id="summary_overview", title=TITLE, body="".join(parts)),
+        Table(id="summary_samples", title="Samples", text=explained, columns=COLUMNS, rows=rows),
     ]
 
 
-def tiles(run: Run, ended: dict[str, Outcome]) -> str:
-    """Return the headline as three tiles."""
-    inside = "".join(
-        f'<div class="stl-tile"><span>{escape(item["name"])}</span>'
-        f"<b>{escape(item['value'])}</b><span>{escape(item['text'])}</span></div>"
+def opening(run: Run, ended: dict[str, Outcome]) -> str:
+    """Return the name of the run and its headline (HTML)."""
+    items = [
+        (escape(item["name"]), escape(item["value"]), escape(item["text"]))
         for item in headline(run, ended)
-    )
+    ]
     name = run.facts.get("name") or run.facts.get("run_name")
     version = run.facts.get("pipeline_version")
     about = [
@@ -145,7 +98,7 @@ def tiles(run: Run, ended: dict[str, Outcome]) -> str:
         f"stlatent {escape(version)}" if version else "",
     ]
     line = ", ".join(part for part in about if part)
-    return f'<p>{line}</p><div class="stl-tiles">{inside}</div>'
+    return f"<p>{line}</p>{tiles(items)}"
 
 
 def failed_list(ended: dict[str, Outcome]) -> str:

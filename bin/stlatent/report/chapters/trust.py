@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.report.page.content import (
-    TRUST,
-    Fragment,
-    Headers,
-    escape,
-    html_table,
+from stlatent.report.page.blocks import (
+    Axis,
+    Bars,
+    Block,
+    Html,
+    Lines,
+    Panel,
+    Part,
+    Table,
     number,
     score,
-    series_style,
-    signed,
-    table,
-    text_section,
     words,
 )
+from stlatent.report.page.colours import series_colours
+from stlatent.report.page.markup import escape, html_table, prose, scroll
 from stlatent.report.run.read import Json, Run
+from stlatent.report.run.wording import signed
 from stlatent.trust.reliability import LABELS, UNTESTABLE
+
+ID = "trust"
+TITLE = "Which genes to trust"
+TEXT = "Reliability of imputed genes, and intervals of their values."
 
 COLOURS = {"high": "#0072B2", "medium": "#56B4E9", "low": "#BBBBBB", UNTESTABLE: "#EEEEEE"}
 NOMINAL = "nominal"
 GENES_SHOWN = 8
 NOTHING = "n/a"
 
-EXPLAINED = """<div class="stl-prose"><p>Imputed genes need not have been measured in this tissue, so
+EXPLAINED = """<p>Imputed genes need not have been measured in this tissue, so
 nobody can check them one by one. What can be checked is how well genes <em>were</em> predicted that
 had been measured and hidden. From these stlatent learns what a well-predicted gene looks like (the
 reference predicts it from the measured genes, independent methods agree on it, its pattern is smooth,
@@ -42,9 +48,9 @@ follows the panel's total counts, and what is left of its pattern without them c
 <p>The columns <code>reliability</code> and <code>reliability_label</code> are in the imputed file
 (<code>adata.var</code>) and in <code>evaluation/&lt;sample&gt;/&lt;sample&gt;.reliability.csv</code>.
 A label says how far to believe a <em>pattern</em>; how far to believe a <em>value</em> is said by its
-interval, at the end of this chapter.</p></div>"""
+interval, at the end of this chapter.</p>"""
 
-HEADERS: Headers = {
+COLUMNS = {
     "genes": number("Imputed", "Genes imputed", 0),
     "high": number("High", "Genes whose reliability is high", 0),
     "medium": number("Medium", "Genes whose reliability is medium", 0),
@@ -56,14 +62,14 @@ HEADERS: Headers = {
         "AUROC",
         "How well reliability tells held-out genes with a PCC above the threshold from others: "
         "0.5 is chance, 1 is perfect",
-        min=0.5,
+        least=0.5,
     ),
     "tested": number("Tested on", "Held-out genes that reliability was tested on", 0),
     "learned": words("Learned from", "The tissue's own held-out genes, or other tissues alone"),
 }
 
 
-def sections(run: Run) -> list[Fragment]:
+def overview(run: Run) -> list[Block]:
     """Return the chapter, or nothing when no sample was calibrated."""
     found = {s: c for s in run.samples if (c := run.calibration(s)) is not None}
     if not found:
@@ -77,8 +83,14 @@ def sections(run: Run) -> list[Fragment]:
         "that they were not learned from."
     )
     return [
-        text_section(TRUST, "trust_how", "How to read this", text),
-        *table(TRUST, "trust_samples", "Genes by reliability", described, rows, HEADERS),
+        Html(id="trust_how", title="How to read this", body=prose(text)),
+        Table(
+            id="trust_samples",
+            title="Genes by reliability",
+            text=described,
+            columns=COLUMNS,
+            rows=rows,
+        ),
         label_bars(found),
         *honesty(found, threshold),
         *risk_coverage(found),
@@ -130,26 +142,22 @@ def sample_row(content: Json) -> Json:
     }
 
 
-def label_bars(found: dict[str, Json]) -> Fragment:
+def label_bars(found: dict[str, Json]) -> Bars:
     """Return one stacked bar a sample."""
     shown = [label for label in COLOURS if any(c["labels"].get(label) for c in found.values())]
-    options = {
-        "categories": {label: {"name": label, "color": COLOURS[label]} for label in shown},
-        "pconfig": {
-            "id": "trust_labels_plot",
-            "title": "Imputed genes by reliability",
-            "ylab": "Imputed genes",
-            "cpswitch_c_active": False,
-            "sort_samples": False,
-            "height": 180 + 30 * len(found),
-        },
-    }
-    data = {sample: content["labels"] for sample, content in found.items()}
-    text = "All imputed genes of a sample, measured or not."
-    return Fragment(TRUST, "trust_labels", "As shares", text, "bargraph", data, options)
+    return Bars(
+        id="trust_labels",
+        title="As shares",
+        text="All imputed genes of a sample, measured or not.",
+        caption="Imputed genes by reliability",
+        axis=Axis("Imputed genes"),
+        parts={label: Part(label, COLOURS[label]) for label in shown},
+        bars={sample: content["labels"] for sample, content in found.items()},
+        layout="shares",
+    )
 
 
-def honesty(found: dict[str, Json], threshold: float) -> list[Fragment]:
+def honesty(found: dict[str, Json], threshold: float) -> list[Block]:
     """Return, for each label, the share of held-out genes that deserved it."""
     rows = []
     totals = {label: [0, 0] for label in LABELS}
@@ -170,12 +178,13 @@ def honesty(found: dict[str, Json], threshold: float) -> list[Fragment]:
         rows.append(("<b>all samples</b>", *(_share(above, n) for n, above in totals.values())))
     listed = html_table(("Sample", *LABELS), rows, "stl-narrow")
     text = (
-        "<p>The tested genes of each sample by the label that they got from what was learned on the "
+        "The tested genes of each sample by the label that they got from what was learned on the "
         f"other folds, and how many of them truly had a normalised PCC above {threshold}. An honest label means at "
         "least 80 % for high, 50 to 80 % for medium and less than 50 % for low; with a handful of "
-        "genes in a cell, expect departures.</p>"
+        "genes in a cell, expect departures."
     )
-    return [text_section(TRUST, "trust_honesty", "Are the labels honest?", text + listed)]
+    title = "Are the labels honest?"
+    return [Html(id="trust_honesty", title=title, text=text, body=listed)]
 
 
 def _share(above: int, genes: int) -> str:
@@ -184,7 +193,7 @@ def _share(above: int, genes: int) -> str:
     return f"{above / genes:.0%} <small>({above} of {genes})</small>"
 
 
-def risk_coverage(found: dict[str, Json]) -> list[Fragment]:
+def risk_coverage(found: dict[str, Json]) -> list[Block]:
     """Return the mean PCC of the genes kept, when only the most reliable are."""
     data: dict[str, Any] = {}
     for sample, content in found.items():
@@ -194,25 +203,22 @@ def risk_coverage(found: dict[str, Json]) -> list[Fragment]:
             data[sample] = [[round(100 * share, 1), round(pcc, 4)] for share, pcc in curve]
     if not data:
         return []
-    options = {
-        "pconfig": {
-            "id": "trust_curve_plot",
-            "title": "Accuracy of the most reliable genes",
-            "xlab": "Held-out genes kept, most reliable first",
-            "xsuffix": " %",
-            "ylab": "Their mean PCC (normalised)",
-            "xmin": 0,
-            "xmax": 100,
-            "tt_decimals": 2,
-            **series_style(list(data)),
-        }
-    }
     text = (
         "What one gains by keeping only the most reliable genes. At the right all held-out genes; "
         "a curve that rises towards the left means that the score knows the good ones."
     )
-    name = "What trust buys"
-    return [Fragment(TRUST, "trust_curve", name, text, "linegraph", data, options)]
+    return [
+        Lines(
+            id="trust_curve",
+            title="What trust buys",
+            text=text,
+            caption="Accuracy of the most reliable genes",
+            x=Axis("Held-out genes kept, most reliable first", " %", low=0, high=100),
+            y=Axis("Their mean PCC (normalised)"),
+            panels=[Panel(data)],
+            colours=series_colours(data),
+        )
+    ]
 
 
 def _without(found: dict[str, Json]) -> str:
@@ -224,7 +230,7 @@ def _without(found: dict[str, Json]) -> str:
     return ", ".join(counted)
 
 
-def gene_lists(found: dict[str, Json]) -> list[Fragment]:
+def gene_lists(found: dict[str, Json]) -> list[Block]:
     """Return the most and the least reliable genes, of those not measured where there are any."""
     rows = []
     for sample, content in found.items():
@@ -237,11 +243,11 @@ def gene_lists(found: dict[str, Json]) -> list[Fragment]:
     header = ("Sample", "Genes", "Most reliable", "Most doubtful")
     listed = html_table(header, rows, "stl-narrow stl-genes")
     text = (
-        "<p>With the probability that the pattern holds. Genes that the tissue did not measure, "
-        "where some were imputed. The full list is in <code>&lt;sample&gt;.reliability.csv</code>.</p>"
+        "With the probability that the pattern holds. Genes that the tissue did not measure, "
+        "where some were imputed. The full list is in <code>&lt;sample&gt;.reliability.csv</code>."
     )
-    body = f'{text}<div class="stl-scroll">{listed}</div>'
-    return [text_section(TRUST, "trust_genes", "The most reliable and the most doubtful", body)]
+    title = "The most reliable and the most doubtful"
+    return [Html(id="trust_genes", title=title, text=text, body=scroll(listed))]
 
 
 def _named(genes: list[Json]) -> str:
@@ -251,8 +257,8 @@ def _named(genes: list[Json]) -> str:
     )
 
 
-def coverage(found: dict[str, Json]) -> list[Fragment]:
-    """Return measured against nominal coverage of the intervals."""
+def coverage(found: dict[str, Json]) -> list[Block]:
+    """Return measured against nominal coverage of the intervals, and who has none."""
     data: dict[str, Any] = {}
     absent = []
     for sample, content in found.items():
@@ -263,44 +269,42 @@ def coverage(found: dict[str, Json]) -> list[Fragment]:
             absent.append((sample, "calibrated, but on too few folds or genes to be tested"))
         else:
             absent.append((sample, content.get("intervals_reason") or "not calibrated"))
-    fragments = []
-    if data:
-        levels = [point[0] for point in next(iter(data.values()))]
-        options = {
-            "pconfig": {
-                "id": "trust_intervals_plot",
-                "title": "Coverage of intervals",
-                "xlab": "Nominal coverage",
-                "ylab": "Measured coverage on held-out genes",
-                "xsuffix": " %",
-                "ysuffix": " %",
-                "tt_decimals": 1,
-                **series_style(list(data)),
-                # Good intervals lie on the dashed line: their points tell them from it.
-                "style": "lines+markers",
-                "extra_series": {
-                    "name": NOMINAL,
-                    "pairs": [[level, level] for level in levels],
-                    "color": "#222222",
-                    "dash": "dash",
-                    "width": 2,
-                },
-            }
-        }
-        text = (
-            "Every imputed value has intervals that should hold the measurement in 50, 67, 80, 90 "
-            "and 95 % of the cases. Here they are counted on tested genes that took no part in the "
-            "calibration; the dashed line is what is promised. Below it intervals promise too much. "
-            "Genes that are expected rarer, or more abundant, than all tested ones have none: "
-            f"{_without(found)}. "
-            "How to get them: <code>docs/trust.md</code>."
+    return [*interval_curves(found, data), *without_intervals(absent)]
+
+
+def interval_curves(found: dict[str, Json], data: dict[str, Any]) -> list[Block]:
+    """Return measured over nominal coverage, one line a sample."""
+    if not data:
+        return []
+    levels = [point[0] for point in next(iter(data.values()))]
+    text = (
+        "Every imputed value has intervals that should hold the measurement in 50, 67, 80, 90 "
+        "and 95 % of the cases. Here they are counted on tested genes that took no part in the "
+        "calibration; the dashed line is what is promised. Below it intervals promise too much. "
+        "Genes that are expected rarer, or more abundant, than all tested ones have none: "
+        f"{_without(found)}. "
+        "How to get them: <code>docs/trust.md</code>."
+    )
+    return [
+        Lines(
+            id="trust_intervals",
+            title="Do the intervals hold?",
+            text=text,
+            caption="Coverage of intervals",
+            x=Axis("Nominal coverage", " %"),
+            y=Axis("Measured coverage on held-out genes", " %"),
+            panels=[Panel(data)],
+            colours=series_colours(data),
+            expected=(NOMINAL, [[level, level] for level in levels]),
+            decimals=1,
         )
-        name = "Do the intervals hold?"
-        fragments.append(Fragment(TRUST, "trust_intervals", name, text, "linegraph", data, options))
-    if absent:
-        rows = [(f"<b>{escape(sample)}</b>", escape(reason)) for sample, reason in absent]
-        listed = html_table(("Sample", "Why"), rows, "stl-narrow")
-        fragments.append(
-            text_section(TRUST, "trust_absent", "Intervals absent or not tested", listed)
-        )
-    return fragments
+    ]
+
+
+def without_intervals(absent: list[tuple[str, str]]) -> list[Block]:
+    """Return the samples whose intervals are absent or untested, and why."""
+    if not absent:
+        return []
+    rows = [(f"<b>{escape(sample)}</b>", escape(reason)) for sample, reason in absent]
+    listed = html_table(("Sample", "Why"), rows, "stl-narrow")
+    return [Html(id="trust_absent", title="Intervals absent or not tested", body=listed)]

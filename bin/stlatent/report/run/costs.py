@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -121,7 +122,7 @@ def read_tasks(path: Path) -> pd.DataFrame:
     return tasks
 
 
-def costs(tasks: pd.DataFrame, accelerators: dict[str, int]) -> list[Cost]:
+def costs(tasks: pd.DataFrame, accelerators: Mapping[str, int]) -> list[Cost]:
     """Return what each process cost, the dearest first.
 
     Parameters
@@ -181,3 +182,24 @@ def total(found: Sequence[Cost], name: str) -> float:
     """Return the sum of one attribute over processes, without those where it is not known."""
     values = [float(getattr(one, name)) for one in found]
     return sum(value for value in values if not math.isnan(value))
+
+
+def summary(tasks: pd.DataFrame, accelerators: Mapping[str, int]) -> dict[str, Any]:
+    """Return the totals, and one record a process, for the machine-readable record."""
+    found = costs(tasks, accelerators)
+    return {
+        "cpu_hours": total(found, "asked") + total(found, "lost"),
+        "cpu_hours_failed": total(found, "lost"),
+        "gpu_hours": total(found, "gpu"),
+        "tasks": int(total(found, "tasks")),
+        "processes": [
+            {
+                "process": one.process,
+                "tasks": one.tasks,
+                "cpu_hours": one.asked + one.lost,
+                "gpu_hours": one.gpu,
+                "peak_memory_gb": None if math.isnan(one.peak) else one.peak,
+            }
+            for one in found
+        ],
+    }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from stlatent.report.page.content import signed
 from stlatent.report.run import health
 from stlatent.report.run.accuracy_summary import NULL, OURS, across_samples, baselines
 from stlatent.report.run.outcome import Outcome
 from stlatent.report.run.read import Json, Run
+from stlatent.report.run.wording import signed
 
 
 def headline(run: Run, ended: dict[str, Outcome]) -> list[Json]:

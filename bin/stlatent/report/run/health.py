@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from stlatent.report.page.content import signed
 from stlatent.report.run.accuracy_summary import NULL, OURS, sample_medians, value
 from stlatent.report.run.read import FULL_FIT, Json, Run
+from stlatent.report.run.wording import signed
 
 Verdict = Literal["passed", "warned", "failed", "not_run"]
 SEVERITY: tuple[Verdict, ...] = ("not_run", "passed", "warned", "failed")

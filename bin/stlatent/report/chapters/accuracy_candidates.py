@@ -8,26 +8,21 @@ from statistics import fmean
 
 import pandas as pd
 
-from stlatent.report.page.content import (
-    ACCURACY,
-    Fragment,
-    escape,
-    html_table,
-    signed,
-    text_section,
-)
+from stlatent.report.page.blocks import Block, Html
+from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run.accuracy_summary import OURS, is_ours, without_gaps
 from stlatent.report.run.read import FULL_FIT, Run
+from stlatent.report.run.wording import signed
 
 COMBINED = """stlatent combines several candidates; their weights are learned on measured genes other
 than those scored here, and shown as the mean over folds."""
 CHOSEN = """stlatent is one of several ways to read a gene out."""
-EXPLAINED = """<p>{made} Each cell: median held-out PCC <b>normalised</b> / raw. A candidate that cannot predict every gene is marked
+EXPLAINED = """{made} Each cell: median held-out PCC <b>normalised</b> / raw. A candidate that cannot predict every gene is marked
 with the number of its genes; compare it with what stlatent reaches <em>on those same genes</em>,
-which stands below, and not with its neighbours in the row.</p>"""
+which stands below, and not with its neighbours in the row."""
 
 
-def sections(run: Run) -> list[Fragment]:
+def blocks(run: Run) -> list[Block]:
     """Return one compact table, samples by candidates, or nothing without candidates."""
     scores = without_gaps(run.arm_scores)
     scores = scores[[is_ours(str(method)) for method in scores["method"]]]
@@ -44,9 +39,8 @@ def sections(run: Run) -> list[Fragment]:
             rows.append((f"<b>{escape(sample)}</b>", whole, *cells))
     table = html_table(("Sample", OURS, *names), rows, "stl-candidates")
     explained = EXPLAINED.format(made=COMBINED if any(weights.values()) else CHOSEN)
-    body = f'{explained}<div class="stl-scroll">{table}</div>'
-    name = "Candidates of the imputer"
-    return [text_section(ACCURACY, "accuracy_candidates", name, body)]
+    title = "Candidates of the imputer"
+    return [Html(id="accuracy_candidates", title=title, text=explained, body=scroll(table))]
 
 
 def short(method: str) -> str:

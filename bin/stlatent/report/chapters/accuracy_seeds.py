@@ -6,25 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from stlatent.report.page.content import (
-    ACCURACY,
-    Fragment,
-    escape,
-    html_table,
-    signed,
-    text_section,
-)
+from stlatent.report.page.blocks import Block, Html
+from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run.accuracy_summary import is_ours, methods_in_order, without_gaps
 from stlatent.report.run.read import NO_SEED, Run
+from stlatent.report.run.wording import signed
 
 STATISTICS = ("median", "mean")
 MEASURES = {"pcc_normalised": "normalised", "pcc": "raw"}
 
-EXPLAINED = """<p>The folds were aligned and imputed under {n} seeds ({seeds}), with the same genes hidden and
+EXPLAINED = """The folds were aligned and imputed under {n} seeds ({seeds}), with the same genes hidden and
 the same VAE. Mean over seeds &plusmn; standard deviation of the median and of the mean PCC over
 held-out genes. A difference between methods within a few of these deviations means little; everything
 else in this report is of seed {first}. Methods without a row give the same under every seed or were
-run once.</p>"""
+run once."""
 
 
 def spread(scores: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +41,7 @@ def spread(scores: pd.DataFrame) -> pd.DataFrame:
     return over_genes.groupby(level=["sample", "method"]).agg(["mean", "std", "count"])
 
 
-def sections(run: Run) -> list[Fragment]:
+def blocks(run: Run) -> list[Block]:
     """Return the spread over seeds, or nothing with one seed."""
     if len(run.seeds) < 2:
         return []
@@ -64,8 +59,8 @@ def sections(run: Run) -> list[Fragment]:
     text = EXPLAINED.format(
         n=len(run.seeds), seeds=escape(", ".join(run.seeds)), first=escape(run.seeds[0])
     )
-    listed = f'<div class="stl-scroll">{html_table(header, rows, "stl-narrow")}</div>'
-    return [text_section(ACCURACY, "accuracy_seeds", "Spread over seeds", text + listed)]
+    listed = scroll(html_table(header, rows, "stl-narrow"))
+    return [Html(id="accuracy_seeds", title="Spread over seeds", text=text, body=listed)]
 
 
 def _cells(row: dict[Any, float]) -> list[str]:
