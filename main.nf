@@ -5,6 +5,7 @@ include { gitRevision ; sheetEntity ; writeCrate } from './functions/crate'
 include { containerEngine } from './functions/engine'
 include { listed } from './functions/files'
 include { imageRecords } from './functions/images'
+include { comparisons } from './functions/methods'
 include { checkPlatform ; deviceFact ; tellDevice } from './functions/platform'
 include { inputSources } from './functions/sheet'
 include { costTable ; findTrace ; readTrace } from './functions/trace'
@@ -20,8 +21,7 @@ include { TRAIN_VAE } from './modules/train_vae/main'
 include { SPLIT_GENES } from './modules/split_genes/main'
 include { ALIGN } from './modules/align/main'
 include { IMPUTE } from './modules/impute/main'
-include { BASELINES } from './modules/baselines/main'
-include { PEER } from './modules/peer/main'
+include { COMPARE } from './modules/compare/main'
 include { SCORE } from './modules/score/main'
 include { EVALUATE } from './modules/evaluate/main'
 include { CALIBRATE } from './modules/calibrate/main'
@@ -73,11 +73,6 @@ def defaultArm(options) {
         ],
         imputer: options.imputer,
     ]
-}
-
-// The published methods that --baselines may name, each a task of its own, and the packages they are from.
-def peerPackages() {
-    return [tangram: 'scviva-tools', gimvi: 'scviva-tools', spage: 'scikit-learn']
 }
 
 def failureText(failure) {
@@ -161,9 +156,7 @@ workflow STLATENT {
     device = options.use_gpu ? 'auto' : 'cpu'
     arms = channel.of(defaultArm(options))
     seeds = (0..<options.n_seeds).collect { number -> options.seed + number }
-    baseline_names = options.baselines.tokenize(',').unique()
-    peer_names = baseline_names.findAll { name -> name in peerPackages() }
-    plain_names = baseline_names - peer_names
+    methods = comparisons(options.baselines)
 
     PARSE_SHEET(sheet, file("${projectDir}/assets/schema_input.json"), code)
 
@@ -275,26 +268,21 @@ workflow STLATENT {
     )
     EVALUATE(aligned.filter { meta, _latent, _h5ad, _vae, _fold -> meta.fold == 'all' }, options.seed, code)
 
-    // [meta, sample, reference, fold] of every fold with hidden genes
+    // [meta, sample, reference, fold] of every fold with hidden genes, and of what predicts it
     compared = split_samples
         .combine(SPLIT_GENES.out.folds.transpose(), by: 0)
         .filter { _meta, _h5ad, fold -> foldName(fold) != 'all' }
         .map { meta, h5ad, fold -> [meta.reference, meta + [fold: foldName(fold)], h5ad, fold] }
         .combine(references.map { id, h5ad, _genes, _hvg -> [id, h5ad] }.unique(), by: 0)
-        .map { _reference, meta, h5ad, fold, reference_h5ad -> [meta, h5ad, reference_h5ad, fold] }
-    BASELINES(compared.filter { plain_names }, plain_names.join(','), options.seed, code)
-    PEER(
-        compared.combine(channel.fromList(peer_names)).map { meta, h5ad, reference_h5ad, fold, name -> [meta + [method: name, distribution: peerPackages()[name]], h5ad, reference_h5ad, fold] },
-        options.seed,
-        code,
-    )
+        .flatMap { _reference, meta, h5ad, fold, reference_h5ad -> methods.collect { method -> [meta + method, h5ad, reference_h5ad, fold] } }
+    COMPARE(compared, options.n_neighbors, options.seed, code)
 
     // [[id, reference, arm], [h5ad, ..]]: as many files a fold as there are tasks that predict it, or
     // fewer at the end of the run when one failed
-    n_predictions = seeds.size() + (plain_names ? 1 : 0) + peer_names.size()
+    n_predictions = seeds.size() + methods.size()
     baselines = samples
         .map { meta, _h5ad -> [splitOf(meta), meta] }
-        .combine(BASELINES.out.h5ad.mix(PEER.out.h5ad).map { meta, h5ad -> [meta.findAll { name, _value -> !(name in ['fold', 'method', 'distribution']) }, h5ad] }, by: 0)
+        .combine(COMPARE.out.h5ad.map { meta, h5ad -> [meta.subMap('id', 'reference', 'genes', 'n_genes'), h5ad] }, by: 0)
         .map { _split, meta, h5ad -> [meta, h5ad] }
     imputed = IMPUTE.out.h5ad
         .filter { meta, _h5ad -> meta.fold != 'all' }
@@ -327,8 +315,7 @@ workflow STLATENT {
         SPLIT_GENES.out.failure,
         ALIGN.out.failure,
         IMPUTE.out.failure,
-        BASELINES.out.failure,
-        PEER.out.failure,
+        COMPARE.out.failure,
         SCORE.out.failure,
         EVALUATE.out.failure,
         CALIBRATE.out.failure,

@@ -24,7 +24,7 @@ PROCESSES = {
     "SPLIT_GENES",
     "ALIGN",
     "IMPUTE",
-    "BASELINES",
+    "COMPARE",
     "SCORE",
     "EVALUATE",
     "CALIBRATE",

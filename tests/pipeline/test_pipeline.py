@@ -134,7 +134,7 @@ def test_stub_run_of_a_sheet_with_the_strict_parser(run_pipeline, tmp_path):
 def test_what_fails_alone_costs_nothing_else(run_pipeline, project, tmp_path):
     stub, at = '    stub:\n    """\n', "${meta.id}${meta.fold}"
     edit(project, "align", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
-    edit(project, "peer", stub, f"{stub}    [[ {at}${{meta.method}} != sample_a1tangram ]]\n")
+    edit(project, "compare", stub, f"{stub}    [[ {at}${{meta.name}} != sample_a1tangram ]]\n")
     killed = "    [[ ${meta.id} != sample_b || ${task.attempt} -gt 3 ]] || exit 137\n"
     edit(project, "calibrate", stub, f"{stub}{killed}")
     edit(
@@ -143,19 +143,19 @@ def test_what_fails_alone_costs_nothing_else(run_pipeline, project, tmp_path):
         f"{stub}    touch ",
         f"{stub}    [[ '${{imputed.size()}}' == ${{meta.id == 'sample_a' ? 6 : 8}} ]]\n    touch ",
     )
-    arguments = ("-profile", "test", "-stub-run", "--baselines", "null,tangram,gimvi")
+    arguments = ("-profile", "test", "-stub-run", "--baselines", "null,tangram,knn,gimvi")
     run = run_pipeline(*arguments, folder=tmp_path, project=project)
     assert run.returncode == 0, run.stdout
     status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
     assert {name for name, found in status.items() if found == "FAILED"} == {
-        "ALIGN (sample_a 1 seed 0)", "PEER (sample_a tangram 1)",
+        "ALIGN (sample_a 1 seed 0)", "COMPARE (sample_a method tangram fold 1)",
     }  # fmt: skip
 
-    # A published method is a task a fold.
-    assert {name for name in status if name.startswith("PEER")} == {
-        f"PEER ({sample} {method} {fold})"
+    # A published method is a task a fold, the plain ones are one together.
+    assert {name for name in status if name.startswith("COMPARE")} == {
+        f"COMPARE ({sample} method {methods} fold {fold})"
         for sample in ("sample_a", "sample_b")
-        for method in ("tangram", "gimvi")
+        for methods in ("null,knn", "tangram", "gimvi")
         for fold in (1, 2)
     }
     assert status["SCORE (sample_a)"] == status["SCORE (sample_b)"] == "COMPLETED"
@@ -172,7 +172,7 @@ def test_a_single_prediction_is_scored_and_a_run_without_samples_fails(
 ):
     stub, at = '    stub:\n    """\n', "${meta.id}${meta.fold}"
     edit(project, "align", stub, f"{stub}    [[ {at} != sample_a[12] ]]\n")
-    edit(project, "baselines", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
+    edit(project, "compare", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
     edit(
         project,
         "score",

@@ -301,8 +301,9 @@ def test_the_reason_says_what_happened_and_the_cure(changes, says):
     ("process", "tag", "expected"),
     [
         ("QUALITY_CONTROL_REFERENCE", "ref", {"kind": "reference", "step": "QUALITY_CONTROL"}),
-        ("PEER", "s1 tangram 2", {"method": "tangram", "fold": "2"}),
-        ("BASELINES", "s1 2", {"fold": "2"}),
+        ("COMPARE", "s1 method tangram fold 2", {"method": "tangram", "fold": "2"}),
+        ("COMPARE", "s1 method null,knn fold 2", {"method": "null,knn", "fold": "2"}),
+        ("ALIGN", "s1 2 seed 0", {"fold": "2"}),
         ("SCORE", "s1", {"kind": "sample", "step": "SCORE"}),
     ],
 )

@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from stlatent import slots
-from stlatent.baselines.interface import Prediction
+from stlatent.baselines.interface import Inputs, Prediction
+from stlatent.baselines.registry import register
 from stlatent.expression import linear
 from stlatent.failures import DataError
 from stlatent.sampling import reference_cells
@@ -24,21 +25,19 @@ EPOCHS = 200
 MIN_OBSERVATIONS = 10
 
 
-def predict(
-    spatial: AnnData,
-    reference: AnnData,
-    panel: list[str],
-    hidden: list[str],
-    seed: int,
-    epochs: int = EPOCHS,
-) -> Prediction:
+@register(
+    "gimvi",
+    package="scviva-tools",
+    cite="Lopez et al. 2019, https://arxiv.org/abs/1905.02269",
+    published=True,
+)
+def predict(inputs: Inputs, epochs: int = EPOCHS) -> Prediction:
     """Train gimVI on the reference's panel and hidden genes and the tissue's panel, and decode.
 
     Published defaults: 10 latent dimensions, zero-inflated negative binomial for the reference,
     negative binomial for the tissue; values are rates that include the library. Cells without a
     count in these genes take no part, spots without one in the panel are predicted 0. Intensities
-    are given to the negative binomial as they are. Parameters and errors as in
-    `stlatent.baselines.interface`.
+    are given to the negative binomial as they are.
 
     Parameters
     ----------
@@ -47,6 +46,8 @@ def predict(
     """
     import anndata
 
+    spatial, reference, seed = inputs.spatial, inputs.reference, inputs.seed
+    panel, hidden = inputs.panel, inputs.hidden
     slots.require_genes(spatial, panel, "the spatial sample")
     slots.require_genes(reference, [*panel, *hidden], "the reference")
     genes = [*panel, *hidden]

@@ -1,20 +1,58 @@
-"""What a published method takes and returns."""
+"""What a method to compare with takes and returns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-
-from stlatent.imputation import problem
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from stlatent.imputation.predictors import Problem
+
 Array = np.ndarray
 
 Scale = Literal["tissue", "log"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A tissue with hidden genes, and the reference to predict them from.
+
+    Attributes
+    ----------
+    spatial, reference
+        After QC. Of the tissue a method looks at the panel alone, and where it needs the library
+        at that of the genes that are not hidden.
+    panel, hidden
+        Genes that both must have, and genes that the reference must have.
+    seed
+        Of all that is random.
+    n_neighbors
+        Spatial neighbours of a location, for methods that use the tissue's graph.
+    """
+
+    spatial: AnnData
+    reference: AnnData
+    panel: list[str]
+    hidden: list[str]
+    seed: int
+    n_neighbors: int
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Both sides on the working scale, for methods that start from there."""
+        from stlatent.graph import spatial_neighbours
+        from stlatent.imputation.problem import build_problem
+
+        problem = build_problem(
+            self.spatial, self.reference, self.panel, self.hidden, self.hidden, self.seed
+        )
+        return replace(problem, nearest=spatial_neighbours(self.spatial, self.n_neighbors))
 
 
 @dataclass(frozen=True)
@@ -27,58 +65,24 @@ class Prediction:
         Spots x hidden genes, float32.
     scale
         ``tissue``: the scale of the tissue's own values, counts or intensities, library included.
-        ``log``: log1p of counts per `stlatent.imputation.predictors.REFERENCE_TARGET`, which says
-        nothing of a spot's library.
+        ``log``: log1p of counts per `stlatent.expression.REFERENCE_TARGET`, which says nothing of
+        a spot's library.
     """
 
     values: Array
     scale: Scale
 
 
-class Peer(Protocol):
-    """A published method, with its published settings as defaults."""
-
-    def __call__(
-        self,
-        spatial: AnnData,
-        reference: AnnData,
-        panel: list[str],
-        hidden: list[str],
-        seed: int,
-    ) -> Prediction:
-        """Predict ``hidden`` from the tissue's ``panel``; both are looked up by name.
-
-        Parameters
-        ----------
-        spatial, reference
-            After QC. Of the tissue nothing but the panel is looked at, and for a method that needs
-            it the library of the genes that are not hidden.
-        panel, hidden
-            Genes that both, and genes that the reference must have.
-        seed
-            Of all that is random.
-
-        Raises
-        ------
-        DataError
-            When the data do not suit the method; the message says why.
-        """
-        ...
+Predict = Callable[[Inputs], Prediction]
+"""Raises DataError when the data do not suit the method; the message says why."""
 
 
-def on_tissue_scale(
-    prediction: Prediction,
-    spatial: AnnData,
-    reference: AnnData,
-    panel: list[str],
-    hidden: list[str],
-    seed: int,
-) -> Array:
-    """Return spots x hidden genes as counts, or as intensities where the tissue holds those.
+def on_tissue_scale(prediction: Prediction, inputs: Inputs) -> Array:
+    """Return spots x hidden genes as counts, or as intensities where the tissue holds those."""
+    from stlatent.imputation import problem
 
-    What is on a logarithmic scale is treated as the plain predictors' output is.
-    """
     if prediction.scale == "tissue":
         return prediction.values
-    plain = problem.build_problem(spatial, reference, panel, hidden, hidden, seed)
-    return problem.on_tissue_scale(prediction.values, plain, spatial, panel, hidden)
+    return problem.on_tissue_scale(
+        prediction.values, inputs.problem, inputs.spatial, inputs.panel, inputs.hidden
+    )

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from stlatent.baselines.interface import Prediction
+from stlatent.baselines.interface import Inputs, Prediction
+from stlatent.baselines.registry import register
 from stlatent.failures import DataError
-from stlatent.imputation.predictors import varying_panel
-from stlatent.imputation.problem import build_problem
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 Array = np.ndarray
 
@@ -22,21 +16,27 @@ N_NEIGHBORS = 50
 _CHUNK = 4096
 
 
-def predict(
-    spatial: AnnData, reference: AnnData, panel: list[str], hidden: list[str], seed: int
-) -> Prediction:
-    """Predict ``hidden`` as SpaGE does; parameters and errors as in `stlatent.baselines.interface`."""
-    problem = build_problem(spatial, reference, panel, hidden, hidden, seed)
+@register(
+    "spage",
+    package="scikit-learn",
+    cite="Abdelaal et al., Nucleic Acids Research 2020, https://doi.org/10.1093/nar/gkaa740",
+    published=True,
+)
+def predict(inputs: Inputs) -> Prediction:
+    """Predict the hidden genes as SpaGE does."""
+    from stlatent.imputation.predictors import varying_panel
+
+    problem = inputs.problem
     usable = varying_panel(problem)
     if not usable.any():
         msg = "SpaGE: no gene of the panel varies both in the tissue and in the reference"
         raise DataError(msg)
     cells = _z_scored(problem.reference_panel[:, usable])
     spots = _z_scored(problem.tissue_panel[:, usable])
-    vectors = principal_vectors(cells, spots, seed)
+    vectors = principal_vectors(cells, spots, inputs.seed)
     distances, nearest = _neighbours(cells @ vectors, spots @ vectors)
     weights = neighbour_weights(distances)
-    values = np.empty((len(spots), len(hidden)), dtype=np.float32)
+    values = np.empty((len(spots), len(inputs.hidden)), dtype=np.float32)
     for start in range(0, len(spots), _CHUNK):
         rows = slice(start, start + _CHUNK)
         values[rows] = np.einsum(

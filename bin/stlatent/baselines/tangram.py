@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from stlatent import slots
-from stlatent.baselines.interface import Prediction
+from stlatent.baselines.interface import Inputs, Prediction
+from stlatent.baselines.registry import register
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.failures import DataError
 from stlatent.sampling import subset
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 Array = np.ndarray
 
@@ -27,29 +24,28 @@ MAX_PAIRS = 100_000_000
 MIN_CELLS = 500
 
 
-def predict(
-    spatial: AnnData,
-    reference: AnnData,
-    panel: list[str],
-    hidden: list[str],
-    seed: int,
-    epochs: int = EPOCHS,
-) -> Prediction:
+@register(
+    "tangram",
+    package="scviva-tools",
+    cite="Biancalani et al., Nature Methods 2021, https://doi.org/10.1038/s41592-021-01264-7",
+    published=True,
+)
+def predict(inputs: Inputs, epochs: int = EPOCHS) -> Prediction:
     """Map cells to spots on the panel and project ``hidden``.
 
     Mode ``cells`` with the density of panel counts as prior; the reference is normalised to its
     median library and logged, the tissue as it is, as the authors advise. A projected value is a
     sum over the cells mapped to a spot and follows the spot's counts up to a factor, which is
-    chosen so that the projected panel adds up to the measured one. Parameters and errors as in
-    `stlatent.baselines.interface`.
+    chosen so that the projected panel adds up to the measured one.
 
     Parameters
     ----------
     epochs
         Published default: 1000.
     """
+    spatial, reference, panel, seed = inputs.spatial, inputs.reference, inputs.panel, inputs.seed
     slots.require_genes(spatial, panel, "the spatial sample")
-    slots.require_genes(reference, [*panel, *hidden], "the reference")
+    slots.require_genes(reference, [*panel, *inputs.hidden], "the reference")
     cells = mapped_cells(reference.n_obs, spatial.n_obs, seed)
     expression = linear(reference)[cells]
     library = library_size(expression)
@@ -67,7 +63,7 @@ def predict(
     mapping = _map(cell_panel, tissue, seed, epochs)
     projected = float((mapping.sum(axis=1) @ cell_panel).sum())
     factor = float(tissue.sum()) / projected if projected > 0 else 0.0
-    return Prediction((mapping.T @ logged(hidden) * factor).astype(np.float32), "tissue")
+    return Prediction((mapping.T @ logged(inputs.hidden) * factor).astype(np.float32), "tissue")
 
 
 def mapped_cells(n_cells: int, n_spots: int, seed: int) -> Array:

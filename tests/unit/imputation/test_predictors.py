@@ -1,94 +1,24 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
-import anndata
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from scipy import sparse
 
-import run_baselines
+from builders.simulated import noted
 from stlatent import slots
 from stlatent.evaluation import metrics
-from stlatent.expression import dense, visible_library
+from stlatent.expression import visible_library
 from stlatent.failures import DataError
 from stlatent.imputation import predictors
 from stlatent.imputation.predictors import Problem
 from stlatent.imputation.problem import build_problem
-from stlatent.records import Fold
 from stlatent.simulate import Settings, Study, simulate
-
-METHODS = ["null", "ridge", "kernel_ridge", "knn"]
 
 
 @pytest.fixture(scope="module")
 def study() -> Study:
     return simulate(Settings(n_cells=500, n_spots=250, n_reference=600), seed=1)
-
-
-def noted(adata: anndata.AnnData, kind: str, counts: bool = True) -> anndata.AnnData:
-    adata = adata.copy()
-    slots.note(adata, kind=kind, source="s", counts=counts)
-    return adata
-
-
-def fold_of(study: Study, sample: str, n_hidden: int = 40) -> Fold:
-    """Hide every other gene with marker or gradient structure, up to ``n_hidden``."""
-    names = list(study.samples[sample].measured.var_names)
-    structured = study.genes.loc[names, "structure"].isin(["marker", "gradient", "lineage"])
-    hidden = np.array(names)[structured][::2][:n_hidden].tolist()
-    return Fold("s", "1", hidden, [name for name in names if name not in set(hidden)])
-
-
-@pytest.mark.parametrize("sample", ["sample_a", "sample_b"])
-def test_recovers_the_truth_better_than_the_null(study, sample):
-    spatial = noted(study.samples[sample].measured, "spatial")
-    reference = noted(study.reference, "reference")
-    fold = fold_of(study, sample)
-    layers, seconds = run_baselines.predict(spatial, reference, fold, METHODS, seed=0)
-    at = study.genes.index.get_indexer(fold.hidden)
-    truth = study.samples[sample].expected[:, at]
-    library = visible_library(spatial, fold.hidden)
-    scores = {method: metrics.score(truth, layers[method], library) for method in METHODS}
-    assert set(seconds) == set(METHODS)
-    assert np.abs(scores["null"]["pcc_normalised"]).mean() < 0.05
-    for method in METHODS[1:]:
-        assert scores[method]["pcc"].mean() > scores["null"]["pcc"].mean() + 0.1
-        assert scores[method]["pcc_normalised"].mean() > 0.4
-    # The scale is right up to platform effects.
-    ratio = layers["ridge"].sum() / dense(spatial[:, fold.hidden].X).sum()
-    assert 0.5 < ratio < 2.0
-
-
-def test_intensities(study):
-    spatial = noted(study.samples["sample_a"].measured, "spatial", counts=False)
-    spatial.X = sparse.csr_matrix(np.log1p(spatial.X.toarray()) - 0.1)
-    fold = fold_of(study, "sample_a")
-    layers, _ = run_baselines.predict(
-        spatial, noted(study.reference, "reference"), fold, METHODS, seed=0
-    )
-    assert visible_library(spatial, fold.hidden) is None
-    measured = dense(spatial[:, fold.hidden].X)
-    null = metrics.pcc(measured, layers["null"]).mean()
-    for method in METHODS[1:]:
-        assert np.isfinite(layers[method]).all()
-        assert metrics.pcc(measured, layers[method]).mean() > null + 0.05
-
-
-def test_spots_without_counts(study):
-    spatial = noted(study.samples["sample_b"].measured, "spatial")
-    counts = spatial.X.toarray()
-    counts[:3] = 0
-    spatial.X = sparse.csr_matrix(counts)
-    layers, _ = run_baselines.predict(
-        spatial, noted(study.reference, "reference"), fold_of(study, "sample_b"), METHODS, seed=0
-    )
-    for values in layers.values():
-        assert np.isfinite(values).all()
-        assert (values[:3] == 0).all()
 
 
 def test_library_leaves_the_hidden_genes_out(study):
@@ -157,34 +87,6 @@ def test_missing_genes_are_the_data_s_fault(study):
             ["Nowhere1"],
             0,
         )
-
-
-def test_unknown_method_names_the_allowed(tmp_path):
-    with pytest.raises(ValueError, match="null, ridge, kernel_ridge, knn"):
-        predictors.predictor("tangram")
-
-
-def test_command_line(study, tmp_path: Path):
-    fold = fold_of(study, "sample_a", 10)
-    noted(study.samples["sample_a"].measured, "spatial").write_h5ad(tmp_path / "s.h5ad")
-    noted(study.reference, "reference").write_h5ad(tmp_path / "r.h5ad")
-    content = {"sample": "s", "fold": "1", "hidden": fold.hidden, "panel": fold.panel}
-    (tmp_path / "fold_1.json").write_text(json.dumps(content))
-    arguments = ["--spatial", "s.h5ad", "--reference", "r.h5ad", "--fold", "fold_1.json"]
-    arguments += ["--methods", "ridge,null", "--output", "b.h5ad", "--failure", "f.json"]
-    arguments = [str(tmp_path / a) if "." in a else a for a in arguments]
-    outcome = CliRunner().invoke(run_baselines.main, arguments)
-    assert outcome.exit_code == 0, outcome.output
-    result = slots.read(tmp_path / "b.h5ad", slots.IMPUTED)
-    assert list(result.var_names) == fold.hidden
-    assert set(slots.layers(result)) == {"ridge", "null"}
-    np.testing.assert_array_equal(result.X, result.layers["ridge"])
-    facts = slots.facts(result)
-    assert (facts["fold"], facts["arm"], facts["source"]) == ("1", "baseline", "s")
-    assert set(facts["seconds"]) == {"ridge", "null"}
-    outcome = CliRunner().invoke(run_baselines.main, [*arguments, "--methods", "magic"])
-    assert outcome.exit_code == 2
-    assert "allowed are" in outcome.output
 
 
 def test_a_log_normalised_reference_gives_what_its_counts_give(study):

@@ -18,6 +18,7 @@ from builders.project import ROOT
 from builders.report_inputs import REASON, alignment_history, evaluation, imputation, write_run
 from stlatent.report import write_report
 from stlatent.report.chapters import (
+    about,
     accuracy,
     accuracy_candidates,
     accuracy_seeds,
@@ -358,7 +359,13 @@ def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> No
     gimvi = run.scores[run.scores["method"] == "knn"].assign(method="gimvi")
     spage = gimvi[gimvi["fold"] != "1"].assign(method="spage")
     run.scores = pd.concat([run.scores, gimvi, spage], ignore_index=True)
-    failure = {"id": "embryo_1", "kind": "sample", "step": "PEER", "fold": "1", "method": "tangram"}
+    failure = {
+        "id": "embryo_1",
+        "kind": "sample",
+        "step": "COMPARE",
+        "fold": "1",
+        "method": "tangram",
+    }
     run.failures.append({**failure, "reason": "too many <spots>"})
     assert outcomes(run) == before
     missing = {(m.sample, m.method): m for m in missing_methods(run)}
@@ -371,6 +378,25 @@ def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> No
     (table,) = accuracy.missing_table(run)
     assert "too many &lt;spots&gt;" in table.body
     assert compared_methods(run.scores)[-3:] == ["gimvi", "spage", "null"]
+
+
+def test_plain_methods_that_failed_are_a_warning_with_their_reason(run: Run) -> None:
+    gone = (run.scores["sample"] == "embryo_1") & (run.scores["method"] == "knn")
+    run.scores = run.scores[~(gone & (run.scores["fold"] == "1"))]
+    failure = {"id": "embryo_1", "kind": "sample", "step": "COMPARE", "fold": "1"}
+    run.failures.append({**failure, "method": "knn,ridge", "reason": "no gene varies"})
+    ended = outcomes(run)["embryo_1"]
+    assert (ended.status, ended.step) == ("warning", "COMPARE")
+    assert "no gene varies" in ended.reason and "knn 4" in ended.reason
+    assert missing_methods(run) == []
+
+
+def test_published_methods_that_were_compared_with_are_to_be_cited(run: Run) -> None:
+    run.parameters["baselines"] = "null,tangram"
+    body = about.overview(run)[0].body
+    assert "10.1038/s41592-021-01264-7</a>)" in body and "gimvi" not in body
+    run.parameters["baselines"] = "null"
+    assert "tangram" not in about.overview(run)[0].body
 
 
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:

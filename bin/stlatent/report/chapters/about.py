@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stlatent.baselines.registry import METHODS
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run import provenance
@@ -53,7 +54,7 @@ the same folds.</p>
 (Xu <em>et al.</em>, Genome Medicine 2024,
 <a href="https://doi.org/10.1186/s13073-024-01283-x">10.1186/s13073-024-01283-x</a>); the
 adversarial alignment of a graph autoencoder to a frozen VAE
-(<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>); Nextflow
+(<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>){methods}; Nextflow
 (Di Tommaso <em>et al.</em>, Nature Biotechnology 2017,
 <a href="https://doi.org/10.1038/nbt.3820">10.1038/nbt.3820</a>); MultiQC
 (Ewels <em>et al.</em>, Bioinformatics 2016,
@@ -64,6 +65,7 @@ adversarial alignment of a graph autoencoder to a frozen VAE
 def overview(run: Run) -> list[Block]:
     """Return how it works, the facts of the run, what it is made of, and its parameters."""
     method = METHOD.replace("{imputer}", STACK if run.imputations else READ_OUT)
+    method = method.replace("{methods}", "".join(map(citation, compared_with(run))))
     return [
         Html(id="about_method", title="How it works", body=method),
         *facts(run),
@@ -89,6 +91,19 @@ def parameters(run: Run) -> list[Block]:
     half = (len(pairs) + 1) // 2
     body = f'<div class="stl-columns">{_pairs(pairs[:half])}{_pairs(pairs[half:])}</div>'
     return [Html(id="about_parameters", title="Parameters", body=body)]
+
+
+def compared_with(run: Run) -> list[str]:
+    """Return the methods to compare with that have a paper."""
+    names = str(run.parameters.get("baselines", "")).split(",")
+    return [name for name in names if name in METHODS and METHODS[name].cite]
+
+
+def citation(method: str) -> str:
+    """Return a method with its paper, as an item of a list."""
+    paper, _, address = METHODS[method].cite.rpartition(", ")
+    name = address.removeprefix("https://").removeprefix("doi.org/")
+    return f'; {method} ({escape(paper)}, <a href="{address}">{name}</a>)'
 
 
 def fact(name: str, found: Any) -> tuple[str, Any]:

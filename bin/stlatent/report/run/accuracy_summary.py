@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stlatent.baselines import PEERS
+from stlatent.baselines.registry import is_published
 from stlatent.report.run.read import Run
 
 OURS = "stlatent"
@@ -43,7 +43,7 @@ def methods_in_order(scores: pd.DataFrame) -> list[str]:
     found = sorted(set(scores["method"]))
     ours = [method for method in found if is_ours(method)]
     others = [method for method in found if method not in ours and method != NULL]
-    others.sort(key=lambda method: method in PEERS)
+    others.sort(key=is_published)
     return [*ours, *others, *([NULL] if NULL in found else [])]
 
 

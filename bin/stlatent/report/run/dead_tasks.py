@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Any
 
 from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT, FILE_SYSTEM_EXIT, GPU_MEMORY_EXIT
@@ -15,9 +16,9 @@ READING = "DESCRIBE_INPUT"
 TAGS = {
     "ALIGN": ("fold",),
     "IMPUTE": ("fold",),
-    "BASELINES": ("fold",),
-    "PEER": ("method", "fold"),
 }
+# Tags of other steps name each word: method M fold F.
+WORDS = ("method", "fold")
 NOT_STARTED = (125, 126, 127)
 TIME_LIMIT = (140, 143)
 CLOUD_FILES = (104, 175, 176, 177)
@@ -57,7 +58,10 @@ def failure(record: Json, references: Collection[str | None]) -> Json:
     identifier, *more = str(record["tag"]).split(" ")
     kind = "reference" if identifier in references else "sample"
     named = dict(zip(TAGS.get(step, ()), more, strict=False))
-    return {"id": identifier, "kind": kind, "step": step, "reason": explain(record), **named}
+    worded = {word: value for word, value in pairwise(more) if word in WORDS}
+    return (
+        {"id": identifier, "kind": kind, "step": step, "reason": explain(record)} | named | worded
+    )
 
 
 def explain(record: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stlatent.baselines import PEERS
+from stlatent.baselines.registry import is_published
 from stlatent.report.run.accuracy_summary import is_ours
 from stlatent.report.run.read import FULL_FIT, Json, Run
 
@@ -48,7 +48,9 @@ def outcome(run: Run, sample: str) -> Outcome:
     own = [
         failure
         for failure in run.failures
-        if failure["id"] == sample and _is(failure, "sample") and "method" not in failure
+        if failure["id"] == sample
+        and _is(failure, "sample")
+        and not any(is_published(method) for method in _methods(failure))
     ]
     fatal = next((failure for failure in own if _is_fatal(failure)), None)
     missing = _first_missing(run, sample)
@@ -88,7 +90,8 @@ class Missing:
 
 def missing_methods(run: Run) -> list[Missing]:
     """Return the published methods that left no scores, for samples that have scores at all."""
-    asked = [name for name in str(run.parameters.get("baselines", "")).split(",") if name in PEERS]
+    names = str(run.parameters.get("baselines", "")).split(",")
+    asked = [name for name in names if is_published(name)]
     found = []
     for sample in run.samples:
         scores = run.arm_scores[run.arm_scores["sample"] == sample]
@@ -101,8 +104,12 @@ def missing_methods(run: Run) -> list[Missing]:
 
 
 def _reason(run: Run, sample: str, method: str) -> str:
-    known = [f for f in run.failures if (f["id"], f.get("method")) == (sample, method)]
+    known = [f for f in run.failures if f["id"] == sample and method in _methods(f)]
     return str(known[0]["reason"]) if known else SILENT
+
+
+def _methods(failure: Json) -> list[str]:
+    return str(failure.get("method") or "").split(",")
 
 
 def _is(failure: Json, kind: str) -> bool:
@@ -166,6 +173,7 @@ def _unscored(run: Run, sample: str, asked: int) -> str:
     scored = int(ours.max()) if len(ours) else 0
     if scored < folds:
         return f"{scored} of {folds} folds scored"
-    plain = [method for method in by_method.index if not is_ours(method) and method not in PEERS]
+    others = [method for method in by_method.index if not is_ours(method)]
+    plain = [method for method in others if not is_published(method)]
     short = [f"{m} {by_method[m]}" for m in plain if by_method[m] < folds]
     return f"folds scored of {folds}: {', '.join(short)}" if short else ""
