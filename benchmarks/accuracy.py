@@ -27,24 +27,26 @@ from pairs import quality_control
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-from stlatent import devices, expression
+from stlatent import devices, expression, slots
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.placement import Placement
 from stlatent.alignment.trainer import AlignmentSettings, align, align_unmatched
-from stlatent.baselines import PEERS
-from stlatent.baselines import on_tissue_scale as peer_on_tissue_scale
+from stlatent.baselines.interface import Inputs, Prediction
+from stlatent.baselines.registry import METHODS, is_published, register
 from stlatent.evaluation import metrics
+from stlatent.failures import DataError
 from stlatent.imputation import inner_folds, predictors
 from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
 from stlatent.imputation.imputer import DECODER, STACK, Imputer
-from stlatent.imputation.problem import build_problem, on_tissue_scale
 from stlatent.inputs import genes
+from stlatent.records import Fold
+from stlatent.steps.compare import compare
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 
 Array = np.ndarray
 
-# Limits under which the slow peers stay affordable: (genes, spots, cells).
+# Limits under which slow methods stay affordable: (genes, spots, cells).
 LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "pdac_a": (300, None, None),
     "mob": (300, None, None),
@@ -53,8 +55,8 @@ LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "osmfish_ssp": (None, 2000, 2500),
     "hypothalamus_poa": (None, 2000, None),
 }
-PUBLISHED = ("tangram", "gimvi", "spage")
 SEED = 0
+N_NEIGHBORS = 8
 N_BOOTSTRAP = 2000
 
 
@@ -179,8 +181,10 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     }
 
 
-def mean_of_three(problem: predictors.Problem) -> Array:
+@register("mean_of_three", package="numpy")
+def mean_of_three(inputs: Inputs) -> Prediction:
     """Return the mean of two kernel ridges and of a linear ridge with a fixed penalty."""
+    problem = inputs.problem
     reference, tissue = predictors.standardised_panels(problem, 0.3)
     target = problem.reference_target
     mean, spread = target.mean(0), target.std(0) + 1e-6
@@ -189,39 +193,26 @@ def mean_of_three(problem: predictors.Problem) -> Array:
     linear = mean + spread * (tissue @ (weights / len(reference)))
     smooth = predictors.kernel_ridge(problem)
     sharp = predictors.kernel_ridge(problem, scale=6.0, penalty=2.0)
-    return np.asarray((linear + smooth + sharp) / 3, dtype=np.float32)
+    return Prediction(np.asarray((linear + smooth + sharp) / 3, dtype=np.float32), "log")
 
 
-SIMPLE: dict[str, predictors.Predictor] = {
-    "null": predictors.null,
-    "ridge": predictors.ridge,
-    "kernel_ridge": predictors.kernel_ridge,
-    "knn": predictors.knn,
-    "mean_of_three": mean_of_three,
-}
+PUBLISHED = tuple(name for name in METHODS if is_published(name))
 
 
-def simple(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
-    """Return a predictor learned on the reference, times the observed library."""
-    began = time.perf_counter()
-    problem = build_problem(pair.spatial, pair.reference, panel, hidden, hidden, SEED)
-    values = on_tissue_scale(SIMPLE[method](problem), problem, pair.spatial, panel, hidden)
-    return {method: Predicted(values, time.perf_counter() - began)}
-
-
-def peer(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
-    """Return a published method's prediction on the tissue's scale, as the pipeline scores it."""
-    began = time.perf_counter()
-    found = PEERS[method](pair.spatial, pair.reference, panel, hidden, SEED)
-    values = peer_on_tissue_scale(found, pair.spatial, pair.reference, panel, hidden, SEED)
-    return {method: Predicted(values, time.perf_counter() - began)}
+def baseline(pair: Pair, panel: list[str], hidden: list[str], method: str) -> dict[str, Predicted]:
+    """Return the prediction of a method to compare with, as COMPARE makes it."""
+    fold = Fold(pair.name, "", hidden, panel)
+    compared = compare(pair.spatial, pair.reference, fold, [method], SEED, N_NEIGHBORS)
+    if compared.predicted is None:
+        raise DataError(compared.reason)
+    seconds = slots.facts(compared.predicted)["seconds"][method]
+    return {method: Predicted(np.asarray(compared.predicted.X), seconds)}
 
 
 def methods(names: list[str]) -> dict[str, Callable[..., dict[str, Predicted]]]:
     """Return how each of the methods asked for is run."""
     known: dict[str, Callable[..., dict[str, Predicted]]] = {"stlatent": ours}
-    known |= {name: partial(simple, method=name) for name in SIMPLE}
-    known |= {name: partial(peer, method=name) for name in PUBLISHED}
+    known |= {name: partial(baseline, method=name) for name in METHODS}
     return {name: known[name] for name in names}
 
 
@@ -312,7 +303,7 @@ def seconds(scores: pd.DataFrame) -> pd.DataFrame:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--cache", type=click.Path(path_type=Path), required=True)
 @click.option("--pairs", default=",".join(LIMITS), show_default=True)
-@click.option("--methods", "names", default=",".join(["stlatent", *SIMPLE, *PUBLISHED]))
+@click.option("--methods", "names", default=",".join(["stlatent", *METHODS]))
 @click.option("--n-folds", default=5, show_default=True)
 @click.option("--first", default=None, type=int, help="Run only the first folds.")
 @click.option("--threads", default=1, show_default=True)
