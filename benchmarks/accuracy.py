@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 from stlatent import devices, expression, slots
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.placement import Placement
-from stlatent.alignment.trainer import AlignmentSettings, align, align_unmatched
+from stlatent.alignment.settings import AlignmentSettings
+from stlatent.alignment.trainer import align, align_unmatched
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import METHODS, is_published, register
 from stlatent.evaluation import metrics
@@ -164,8 +165,7 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     weights = inner_folds.stack_weights(inner, panel, hidden, see)
     learning = time.perf_counter() - began
     panel_alone = inner_folds.stack_weights(inner, panel, hidden, see, tuple(PANEL_PREDICTORS))
-    state = max((aligned.before, aligned.after), key=lambda state: state.validation)
-    outer = see(panel, hidden, state.placement)
+    outer = see(panel, hidden, aligned.chosen.placement)
     imputer = Imputer(outer, weights, vae.decoder, vae.genes)
     predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
     predicted["panel"] = np.sum(

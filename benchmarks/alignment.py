@@ -35,7 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 from stlatent import devices, readers, slots
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
-from stlatent.alignment.trainer import METHODS, AlignmentSettings, State, Trainer
+from stlatent.alignment.matching import MATCHINGS
+from stlatent.alignment.result import State
+from stlatent.alignment.settings import AlignmentSettings
+from stlatent.alignment.trainer import Trainer, matched, pretrained
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment
 from stlatent.inputs import genes, qc
@@ -146,52 +149,42 @@ def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
     )
 
 
-def pretrained(pair: Pair, method: Any = "adversarial") -> tuple[Trainer, State]:
-    """Return a trainer whose encoder was trained alone, and where it puts the tissue."""
-    inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
-    trainer = Trainer(inputs, AlignmentSettings(alignment=method, seed=SEED))
-    trainer.pretrain(trainer.settings.pretrain_epochs, "pretrain")
-    return trainer, trainer.state()[0]
-
-
-def judge(pair: Pair, method: Any, start: Trainer, before: State) -> dict[str, Any]:
+def judge(pair: Pair, method: str, start: Trainer, before: State) -> dict[str, Any]:
     """Align by one method and return its row."""
     weights = composition_weights(start.inputs.latent, before.placement.z, SEED)
-    if method == "paper":
-        trainer, before = pretrained(pair, method)
-    else:
+    settings = dataclasses.replace(start.settings, matching=MATCHINGS[method])
+    if settings.matching.anchored == start.settings.matching.anchored:
         trainer = copy.deepcopy(start)
-        trainer.settings = dataclasses.replace(start.settings, alignment=method)
+        trainer.settings = settings
+    else:
+        trainer, before = pretrained(start.inputs, settings)
     began = time.process_time()
-    if method != "none":
-        trainer.warm_up_discriminator(trainer.settings.discriminator_epochs)
-    trainer.match(trainer.settings.epochs)
+    found = matched(trainer, before)
     seconds = time.process_time() - began
-    after = trainer.state()[0]
     space = trainer.inputs.latent
-    tissue = {slots.X_UNALIGNED: before.placement.z, slots.X_ALIGNED: after.placement.z}
-    matched = classes(pair.reference_labels, pair.name, "reference")
-    known = pair.reference_labels if matched is None else matched
+    tissue = {slot: state.placement.z for slot, state in found.states.items()}
+    shared = classes(pair.reference_labels, pair.name, "reference")
+    known = pair.reference_labels if shared is None else shared
     return {
         "pair": pair.name,
         "method": method,
         "spots": pair.spatial.n_obs,
         "panel": len(pair.panel),
-        "warm_up": trainer.warm_up_accuracy,
+        "warm_up": found.warm_up_accuracy,
         **alignment(space, known, tissue, pair.tissue_labels, SEED, weights),
-        "knn_before": knn_accuracy(pair, matched, space, before.placement.z),
-        "knn_after": knn_accuracy(pair, matched, space, after.placement.z),
+        "knn_before": knn_accuracy(pair, shared, space, before.placement.z),
+        "knn_after": knn_accuracy(pair, shared, space, found.after.placement.z),
         "validation_before": before.validation,
-        "validation_after": after.validation,
+        "validation_after": found.after.validation,
         "seconds": seconds,
     }
 
 
-def knn_accuracy(pair: Pair, matched: Array | None, space: Array, tissue: Array) -> float | None:
+def knn_accuracy(pair: Pair, shared: Array | None, space: Array, tissue: Array) -> float | None:
     """Return the share of locations whose class the nearest cells tell."""
-    if matched is None or pair.tissue_labels is None:
+    if shared is None or pair.tissue_labels is None:
         return None
-    found = latent.knn_cross_modal(space, matched, tissue, pair.tissue_labels, (KNN,))
+    found = latent.knn_cross_modal(space, shared, tissue, pair.tissue_labels, (KNN,))
     return None if found is None else found[0][str(KNN)]["accuracy"]
 
 
@@ -240,7 +233,7 @@ def table(rows: pd.DataFrame) -> str:
 @click.option("--data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--cache", required=True, type=click.Path(path_type=Path))
 @click.option("--pairs", help="Of the folders; all by default.")
-@click.option("--methods", default=",".join(METHODS), show_default=True)
+@click.option("--methods", default=",".join(MATCHINGS), show_default=True)
 @click.option("--max-spots", default=2000, show_default=True)
 def main(data: Path, cache: Path, pairs: str | None, methods: str, max_spots: int) -> None:
     devices.make_deterministic(SEED, 1)
@@ -254,7 +247,8 @@ def main(data: Path, cache: Path, pairs: str | None, methods: str, max_spots: in
         if not wanted:
             continue
         pair = read_pair(data, name, cache, max_spots)
-        trainer, before = pretrained(pair)
+        inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
+        trainer, before = pretrained(inputs, AlignmentSettings(seed=SEED))
         click.echo(f"{name}, dimensions filled: {dimensions(trainer, before)}", err=True)
         for method in wanted:
             row = judge(pair, method, trainer, before)

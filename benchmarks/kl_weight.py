@@ -21,7 +21,8 @@ from alignment import N_NEIGHBORS, read_pair
 
 from stlatent import devices
 from stlatent.alignment.inputs import AlignmentInputs, prepare
-from stlatent.alignment.trainer import AlignmentSettings, Trainer
+from stlatent.alignment.settings import AlignmentSettings
+from stlatent.alignment.trainer import pretrained
 
 COLUMNS = {
     "share": "share of the loss", "kl": "KL, nats a location", "sd_aligned": "posterior sd, aligned",
@@ -30,12 +31,11 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def pretrained(inputs: AlignmentInputs, weight: float, seed: int) -> dict[str, float]:
+def last_epoch(inputs: AlignmentInputs, weight: float, seed: int) -> dict[str, float]:
     """Return what pretraining with one weight of the KL ends with."""
     settings = AlignmentSettings(kl_weight=weight, seed=seed)
-    trainer = Trainer(inputs, settings)
-    trainer.pretrain(settings.pretrain_epochs, "pretrain")
-    state, encoded = trainer.state()
+    trainer, state = pretrained(inputs, settings)
+    encoded = trainer.encode()
     last = {name: values[-1] or 0.0 for name, values in trainer.history.series.items()}
     total = sum(factor * last[name] for name, factor in settings.weights(False).items())
     return {
@@ -63,7 +63,7 @@ def main(data: Path, cache: Path, pairs: str, weights: str, seeds: int, max_spot
         pair = read_pair(data, name, cache, max_spots)
         inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
         for weight in map(float, weights.split(",")):
-            found = [pretrained(inputs, weight, seed) for seed in range(seeds)]
+            found = [last_epoch(inputs, weight, seed) for seed in range(seeds)]
             means = [float(np.mean([one[column] for one in found])) for column in COLUMNS]
             click.echo(f"| {name} | {weight:g} | " + " | ".join(f"{m:.3f}" for m in means) + " |")
 

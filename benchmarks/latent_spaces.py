@@ -17,17 +17,20 @@ from pathlib import Path
 import click
 import numpy as np
 import scipy.sparse as sp
+from anndata import AnnData
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "bin"), str(Path(__file__).parent)]
 
 from alignment import N_NEIGHBORS, Pair, labels_of, read_pair
 
 from stlatent import devices, graph, slots
-from stlatent.alignment.inputs import panel_expression, prepare
+from stlatent.alignment.inputs import panel_expression
 from stlatent.alignment.joint import joint_space, scaled, smoothed
-from stlatent.alignment.trainer import AlignmentSettings, align
+from stlatent.alignment.settings import AlignmentSettings
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
+from stlatent.records import FULL_FIT, Fold
+from stlatent.steps.align import align_tissue
 
 Array = np.ndarray
 Spaces = dict[str, Array]
@@ -35,29 +38,21 @@ PAIRS = "osmfish_ssp,pdac_a,mob"
 LABELS = ("region",)
 
 
-def fit(pair: Pair, seed: int, cache: Path) -> Spaces:
-    """Return the latent spaces of one alignment, made at first use, and ``chosen``, one of them."""
-    path = cache / f"{pair.name}.{seed}.spaces.npz"
+def fit(pair: Pair, seed: int, cache: Path) -> AnnData:
+    """Return what ALIGN gives of a pair, made at first use."""
+    path = cache / f"{pair.name}.{seed}.aligned.h5ad"
     if not path.exists():
-        inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
-        found = align(inputs, AlignmentSettings(seed=seed, judge_warm_up=False))
-        np.savez(
-            path,
-            **{
-                slots.X_UNALIGNED: found.before.placement.z,
-                slots.X_ALIGNED: found.after.placement.z,
-            },
-            **{slots.X_SPATIAL: found.spatial},
-            chosen=(found.before if found.chosen == "before" else found.after).placement.z,
-        )
-    with np.load(path) as file:
-        return dict(file)
+        settings = AlignmentSettings(seed=seed, judge_warm_up=False)
+        fold = Fold(pair.name, FULL_FIT, [], pair.panel)
+        aligned, _ = align_tissue(pair.spatial, pair.reference, fold, settings, N_NEIGHBORS, 0)
+        slots.write(aligned, path, slots.ALIGNED)
+    return slots.read(path, slots.ALIGNED)
 
 
-def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
+def alternatives(aligned: AnnData, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
     """Return other joint spaces than the pipeline's, and PCA of what is smoothed more."""
-    before, after = found[slots.X_UNALIGNED], found[slots.X_ALIGNED]
-    spatial = found[slots.X_SPATIAL]
+    before, after = aligned.obsm[slots.X_UNALIGNED], aligned.obsm[slots.X_ALIGNED]
+    spatial = aligned.obsm[slots.X_SPATIAL]
     values = panel_expression(pair.spatial, pair.panel, [])
     twice = smoothed(smoothed(values, adjacency), adjacency)
     return {
@@ -80,19 +75,15 @@ def alternatives(found: Spaces, pair: Pair, adjacency: sp.csr_matrix) -> Spaces:
 
 def scores_of(pair: Pair, seed: int, cache: Path) -> dict[str, tuple[float, float]]:
     """Return ARI and macro-F1 of every space under one seed."""
-    found = fit(pair, seed, cache)
+    aligned = fit(pair, seed, cache)
     adjacency = graph.adjacency(graph.spatial_neighbours(pair.spatial, N_NEIGHBORS))
-    aligned = pair.spatial.copy()
-    for slot in (slots.X_UNALIGNED, slots.X_ALIGNED, slots.X_SPATIAL):
-        aligned.obsm[slot] = found[slot]
-    aligned.obsm[slots.X_JOINT] = joint_space(found["chosen"], found[slots.X_SPATIAL], adjacency)
     spaces = tissue_spaces(aligned, pair.spatial, pair.panel, N_NEIGHBORS, seed)
     labels = labels_of(pair.spatial, LABELS)
     if labels is None:
         msg = f"{pair.name}: the tissue has no column {LABELS[0]}"
         raise click.ClickException(msg)
     judged = {}
-    for name, space in (spaces | alternatives(found, pair, adjacency)).items():
+    for name, space in (spaces | alternatives(aligned, pair, adjacency)).items():
         scores = domain_scores(space, labels, seed)
         assert scores is not None
         judged[name] = (scores["ari"], scores["macro_f1"])

@@ -200,7 +200,8 @@ def components(reference: anndata.AnnData) -> Array:
 def placed(case: Case) -> tuple[Array, Array]:
     """Return positions of spots and cells from a short training of the VAE and the alignment."""
     from stlatent.alignment.inputs import prepare as inputs
-    from stlatent.alignment.trainer import AlignmentSettings, align
+    from stlatent.alignment.settings import AlignmentSettings
+    from stlatent.alignment.trainer import align
     from stlatent.vae import registry
     from stlatent.vae.interface import VAESettings
 

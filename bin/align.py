@@ -3,45 +3,47 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 
-import anndata
 import click
 
 from stlatent import devices, slots
-from stlatent.failures import exit_codes, reading, step
+from stlatent.alignment.matching import MATCHINGS
+from stlatent.alignment.settings import AlignmentSettings
+from stlatent.failures import exit_codes, step
+from stlatent.records import Fold
+from stlatent.steps.align import align_tissue
+from stlatent.vae import storage
 
-METHODS = ("adversarial", "paper", "sinkhorn", "mmd", "none")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--spatial", type=click.Path(exists=True), required=True, help="QC'd tissue.")
-@click.option("--reference", type=click.Path(exists=True), required=True, help="QC'd reference.")
+@click.option("--spatial", type=FILE, required=True, help="QC'd tissue.")
+@click.option("--reference", type=FILE, required=True, help="QC'd reference.")
 @click.option("--vae", type=click.Path(exists=True), required=True, help="Folder of TRAIN_VAE.")
-@click.option("--fold", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--arm", default="default", show_default=True)
-@click.option("--alignment", type=click.Choice(METHODS), default="adversarial")
-@click.option("--n-neighbors", default=8, show_default=True)
-@click.option("--pretrain-epochs", default=150, show_default=True)
-@click.option("--discriminator-epochs", default=50, show_default=True)
-@click.option("--epochs", default=150, show_default=True)
-@click.option("--inner-folds", default=3, show_default=True, help="Of the panel; 0: none.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto")
-@click.option("--threads", default=1, show_default=True)
+@click.option("--fold", "fold_path", type=FILE, required=True)
+@click.option("--settings", "key", default="", help="Key of this step's settings and the earlier.")
+@click.option("--method", type=click.Choice(list(MATCHINGS)), required=True)
+@click.option("--n-neighbors", type=int, required=True)
+@click.option("--pretrain-epochs", type=int, required=True)
+@click.option("--discriminator-epochs", type=int, required=True)
+@click.option("--epochs", type=int, required=True)
+@click.option("--inner-folds", type=int, required=True, help="Of the panel; 0: none.")
+@click.option("--seed", type=int, required=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), required=True)
+@click.option("--threads", type=int, required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--history", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
 @exit_codes("ALIGN")
 def main(
-    spatial: str,
-    reference: str,
+    spatial: Path,
+    reference: Path,
     vae: str,
-    fold: Path,
-    arm: str,
-    alignment: str,
+    fold_path: Path,
+    key: str,
+    method: str,
     n_neighbors: int,
     pretrain_epochs: int,
     discriminator_epochs: int,
@@ -55,90 +57,28 @@ def main(
     failure: Path,
 ) -> None:
     """Align one tissue to the frozen latent space of its reference."""
-    with reading(fold):
-        split = json.loads(fold.read_text())
-    with step("ALIGN", split["sample"], "sample", failure, split["fold"]):
-        from stlatent.alignment.inputs import prepare
-        from stlatent.alignment.trainer import (
-            BLOCK_SIZE,
-            Alignment,
-            AlignmentSettings,
-            align,
-            align_unmatched,
-        )
-        from stlatent.imputation.inner_folds import InnerFold, split_panel, store
-        from stlatent.smaller_batches import with_smaller_batches
-        from stlatent.vae import storage
-
+    fold = Fold.read(fold_path)
+    with step("ALIGN", fold.sample, "sample", failure, fold.name, settings=key):
         devices.make_deterministic(seed, threads)
-        adata = slots.read(spatial, slots.INGESTED_SPATIAL)
-        cells = storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), storage.load(vae))
-        start = time.perf_counter()
-        inputs = prepare(adata, cells, split["panel"], split["hidden"], n_neighbors)
         settings = AlignmentSettings(
-            alignment=alignment,
+            matching=MATCHINGS[method],
             pretrain_epochs=pretrain_epochs,
             discriminator_epochs=discriminator_epochs,
             epochs=epochs,
-            # Only the full fit is judged in the report.
-            judge_warm_up=not split["hidden"],
             seed=seed,
             device=devices.resolve(device),
         )
-
-        def run(batch_size: int) -> tuple[Alignment, list[InnerFold]]:
-            asked = settings.with_batch_size(batch_size)
-            aligned = align(inputs, asked)
-            inner = []
-            for hidden in split_panel(split["panel"], inner_folds, seed):
-                visible = [gene for gene in split["panel"] if gene not in set(hidden)]
-                unseen = [*split["hidden"], *hidden]
-                placement = align_unmatched(
-                    prepare(adata, cells, visible, unseen, n_neighbors), asked
-                )
-                inner.append(InnerFold(hidden, placement))
-            return aligned, inner
-
-        (aligned, inner), sizes = with_smaller_batches(run, settings.batch_size, BLOCK_SIZE)
-        seconds = time.perf_counter() - start
-        result = anndata.AnnData(obs=adata.obs, uns={slots.UNS: slots.facts(adata)})
-        result.obsm[slots.SPATIAL] = adata.obsm[slots.SPATIAL]
-        result.obsm[slots.X_ALIGNED] = aligned.after.placement.z
-        result.obsm[slots.X_UNALIGNED] = aligned.before.placement.z
-        result.obsm[slots.X_SPATIAL] = aligned.spatial
-        result.obsm[slots.X_JOINT] = aligned.joint(inputs.graph)
-        states = {slots.X_UNALIGNED: aligned.before, slots.X_ALIGNED: aligned.after}
-        # Imputation takes the same state as the joint latent space.
-        space = slots.X_ALIGNED if aligned.chosen == "after" else slots.X_UNALIGNED
-        slots.note(
-            result,
-            arm=arm,
-            fold=split["fold"],
-            seed=seed,
-            seconds=seconds,
-            imputation_space=space,
-            precision=states[space].placement.precision,
-            n_neighbors=n_neighbors,
+        aligned, trained = align_tissue(
+            slots.read(spatial, slots.INGESTED_SPATIAL),
+            storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), storage.load(vae)),
+            fold,
+            settings,
+            n_neighbors,
+            inner_folds,
+            key,
         )
-        store(result, inner)
-        slots.write(result, output, slots.ALIGNED)
-        trained = {
-            "id": split["sample"],
-            "arm": arm,
-            "fold": split["fold"],
-            "seed": seed,
-            "phase": aligned.history.phase,
-            "epoch": list(range(len(aligned.history.phase))),
-            "series": aligned.history.series,
-            "n_panel_genes": len(split["panel"]),
-            "n_neighbors": n_neighbors,
-            "warm_up_accuracy": aligned.warm_up_accuracy,
-            "validation": {slot: state.validation for slot, state in states.items()},
-            "imputation_space": space,
-            "seconds": seconds,
-            "batch_sizes": sizes,
-        }
-        history.write_text(json.dumps(trained, allow_nan=False) + "\n")
+        slots.write(aligned, output, slots.ALIGNED)
+        trained.write(history)
 
 
 if __name__ == "__main__":

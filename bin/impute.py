@@ -127,7 +127,7 @@ def main(
         note(output, slots.WEIGHTS, weights.by_candidate)
         learned = {
             "sample": split["sample"],
-            "arm": noted["arm"],
+            "arm": noted.get("arm", "default"),
             "fold": split["fold"],
             "seed": seed,
             "default_method": imputer,

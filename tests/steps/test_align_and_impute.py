@@ -25,7 +25,9 @@ from stlatent.vae import storage
 from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import TrainedVAE, VAESettings
 
-QUICK = ["--pretrain-epochs", "6", "--discriminator-epochs", "2", "--epochs", "4"]
+QUICK = ["--method", "adversarial", "--n-neighbors", "8", "--inner-folds", "3"]
+QUICK += ["--pretrain-epochs", "6", "--discriminator-epochs", "2", "--epochs", "4"]
+QUICK += ["--seed", "0", "--device", "auto", "--threads", "1"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +230,7 @@ def test_an_alignment_that_outgrows_the_gpu_is_the_one_of_smaller_batches(
     monkeypatch.setattr(trainer.Trainer, "step", limited)
     shrunk = anndata.read_h5ad(case.align("1")).obsm[slots.X_ALIGNED]
     assert json.loads((case.folder / "h").read_text())["batch_sizes"] == [1024, 512, 256, 128]
-    asked = functools.partial(trainer.AlignmentSettings, batch_size=128, max_batches=32)
-    monkeypatch.setattr(trainer, "AlignmentSettings", asked)
+    small = functools.partial(align.AlignmentSettings, batch_size=128, max_batches=32)
+    monkeypatch.setattr(align, "AlignmentSettings", small)
     np.testing.assert_array_equal(anndata.read_h5ad(case.align("1")).obsm[slots.X_ALIGNED], shrunk)
     assert json.loads((case.folder / "h").read_text())["batch_sizes"] == [128]

@@ -10,7 +10,8 @@ import pytest
 from stlatent import devices, slots
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.placement import Placement
-from stlatent.alignment.trainer import AlignmentSettings, align, align_unmatched
+from stlatent.alignment.settings import AlignmentSettings
+from stlatent.alignment.trainer import align, align_unmatched
 from stlatent.evaluation import metrics
 from stlatent.imputation.candidates import Candidates
 from stlatent.imputation.imputer import Imputer
@@ -51,7 +52,6 @@ def test_imputation_recovers_the_truth_better_than_the_null(study: Study, name: 
     panel = [gene for gene in shared if gene not in set(hidden)][:200]
 
     aligned = align(prepare(tissue, reference, panel, hidden, 8), ALIGNMENT)
-    best = max(aligned.before, aligned.after, key=lambda state: state.validation)
     see = partial(look, study, name)
     inner = []
     for part in split_panel(panel, 2, seed=0):
@@ -59,7 +59,7 @@ def test_imputation_recovers_the_truth_better_than_the_null(study: Study, name: 
         inputs = prepare(tissue, reference, visible, [*hidden, *part], 8)
         inner.append(InnerFold(part, align_unmatched(inputs, ALIGNMENT)))
     weights = stack_weights(inner, panel, hidden, see)
-    candidates = see(panel, hidden, best.placement)
+    candidates = see(panel, hidden, aligned.chosen.placement)
     imputer = Imputer(candidates, weights, reference.uns["decoder"], reference.var_names.tolist())
     predicted = imputer.predict(hidden, ["stack", "transfer", "decoder"])
     order = [study.genes.index.get_loc(gene) for gene in hidden]

@@ -1,114 +1,93 @@
-"""Distances between the tissue's cloud of latent positions and the reference's.
+"""The ways to match a tissue to its reference, and what each asks of the training.
 
-Both clouds are points x dimensions, whitened by `Whitening`: the mean squared distance between two
-reference cells is then twice the number of dimensions, so that scales given per dimension fit every
-latent space.
+A new way is one entry of `MATCHINGS` (and one value of ``alignment`` in nextflow_schema.json).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-KERNEL_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
-BLUR = 0.3
-REACH = 1.0
-TRANSPORT_STEPS = 20
-SELF_STEPS = 8
+from stlatent.alignment.adversary import Adversary
+from stlatent.alignment.divergences import mmd, sinkhorn_divergence
+
+Divergence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class Whitening:
-    """Turns latent positions into ones of mean 0 and unit covariance over the reference."""
+@dataclass(frozen=True)
+class Matching:
+    """One way to match a tissue to its reference.
 
-    def __init__(self, latent: torch.Tensor) -> None:
-        self.mean = latent.mean(0)
-        centred = (latent - self.mean).double()
-        variance, axes = torch.linalg.eigh(centred.T @ centred / len(latent))
-        # A dimension that the VAE does not use would be blown up to noise.
-        floor = 1e-4 * variance.max()
-        self.matrix = (axes / variance.clamp_min(floor).sqrt()).to(latent.dtype)
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Return ``z`` (points x dimensions) whitened."""
-        return (z - self.mean) @ self.matrix
-
-
-def costs(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Half the squared distance per dimension, first x second; about 1 between random cells."""
-    squared = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
-    return squared.clamp_min(0) / (2 * first.shape[1])
-
-
-def mmd(tissue: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Squared maximum mean discrepancy, unbiased (Gretton et al., JMLR 2012, eq. 3).
-
-    The kernel is the mean of inverse multiquadrics 1 / (1 + cost / scale) of several scales, whose
-    heavy tails pull on far points too.
-    """
-    within = _without_diagonal(_kernel(tissue, tissue)) + _without_diagonal(
-        _kernel(reference, reference)
-    )
-    return within - 2 * _kernel(tissue, reference).mean()
-
-
-def _kernel(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    cost = costs(first, second)
-    return torch.stack([1 / (1 + cost / scale) for scale in KERNEL_SCALES]).mean(0)
-
-
-def _without_diagonal(kernel: torch.Tensor) -> torch.Tensor:
-    n = len(kernel)
-    return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
-
-
-def sinkhorn_divergence(
-    tissue: torch.Tensor, reference: torch.Tensor, blur: float = BLUR, reach: float = REACH
-) -> torch.Tensor:
-    """Entropic transport cost without its bias, unbalanced in the reference.
-
-    ``<P, C> - <P_tt, C_tt> / 2 - <P_rr, C_rr> / 2`` (Feydy et al., AISTATS 2019), where every
-    location of the tissue has to be transported, and reference cells may stay without a location
-    at a price of ``reach * KL`` of their marginal (Séjourné et al. 2019). ``P_rr`` is that of the
-    marginal that was reached. Plans are found in the log domain, and gradients flow through the
-    costs alone (envelope theorem).
-
-    Parameters
+    Attributes
     ----------
-    tissue, reference
-        Points x dimensions.
-    blur
-        Entropic regularisation, on the scale of `costs`.
-    reach
-        Strength of the reference's marginal, on the same scale; infinity gives the balanced one.
+    phase
+        Its name in the history of the training.
+    adversarial_weight
+        Of the loss of an encoder that fools the discriminator; 0 where they do not play.
+    divergence, divergence_weight
+        Distance between the positions of locations and of cells, both whitened, and its weight.
+    anchored
+        Whether shared genes tie the VGAE to the reference: anchor, transfer (and so genes hidden
+        from the encoder), and a reference that is weighed by the composition of the tissue.
     """
-    cost, own = costs(tissue, reference), costs(tissue, tissue)
-    with torch.no_grad():
-        plan = _plan(cost, blur, reach)
-        own_plan = _self_plan(own, torch.full_like(own[0], -math.log(len(own))), blur)
-        other = costs(reference, reference)
-        other_plan = _self_plan(other, plan.sum(0).clamp_min(1e-30).log(), blur)
-        constant = 0.5 * (other_plan * other).sum()
-    return (plan * cost).sum() - 0.5 * (own_plan * own).sum() - constant
+
+    phase: str
+    adversarial_weight: float = 0.0
+    divergence: Divergence | None = None
+    divergence_weight: float = 0.0
+    anchored: bool = True
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether the encoder plays against the discriminator."""
+        return self.adversarial_weight > 0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each of its losses; none where the tissue is not matched at all."""
+        weights = {}
+        if self.has_adversary:
+            weights["adversarial"] = self.adversarial_weight
+        if self.divergence is not None:
+            weights["divergence"] = self.divergence_weight
+        return weights
+
+    @property
+    def moves_tissue(self) -> bool:
+        """Whether there is anything to match by, and so a discriminator to warm up before it."""
+        return bool(self.weights)
+
+    def losses(
+        self, positions: torch.Tensor, adversary: Adversary, draw: Callable[[], torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Return its losses by the names of `weights`.
+
+        Parameters
+        ----------
+        positions
+            Whitened, locations x dimensions.
+        adversary
+            The discriminator of the game.
+        draw
+            Returns whitened positions of cells of the reference.
+        """
+        losses = {}
+        if self.has_adversary:
+            losses["adversarial"] = adversary.loss(positions)
+        if self.divergence is not None:
+            losses["divergence"] = self.divergence(positions, draw())
+        return losses
 
 
-def _plan(cost: torch.Tensor, blur: float, reach: float) -> torch.Tensor:
-    """Plan (rows x columns) with uniform marginals, that of the columns relaxed."""
-    log_row, log_column = (-math.log(n) for n in cost.shape)
-    softness = 1.0 if math.isinf(reach) else reach / (reach + blur)
-    kernel = -cost / blur
-    rows = torch.zeros_like(cost[:, 0])
-    for _ in range(TRANSPORT_STEPS):
-        columns = -softness * torch.logsumexp(kernel + (rows + log_row)[:, None], 0)
-        rows = -torch.logsumexp(kernel + (columns + log_column), 1)
-    return (kernel + (rows + log_row)[:, None] + (columns + log_column)).exp()
-
-
-def _self_plan(cost: torch.Tensor, log_mass: torch.Tensor, blur: float) -> torch.Tensor:
-    """Plan of points onto themselves; averaged steps converge in a few."""
-    kernel = -cost / blur
-    potential = torch.zeros_like(log_mass)
-    for _ in range(SELF_STEPS):
-        potential = 0.5 * (potential - torch.logsumexp(kernel + potential + log_mass, 1))
-    both = potential + log_mass
-    return (kernel + both[:, None] + both).exp()
+MATCHINGS = {
+    "adversarial": Matching(
+        "adversarial", adversarial_weight=0.5, divergence=mmd, divergence_weight=30.0
+    ),
+    "paper": Matching("paper", adversarial_weight=0.5, anchored=False),
+    "sinkhorn": Matching("sinkhorn", divergence=sinkhorn_divergence, divergence_weight=10.0),
+    "mmd": Matching("mmd", divergence=mmd, divergence_weight=30.0),
+    # The VGAE trains on for as many epochs, so that all ways see the tissue equally often.
+    "none": Matching("continued"),
+}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,160 +12,19 @@ import torch
 from torch.nn import functional
 
 from stlatent import graph
-from stlatent.alignment import losses, matching
-from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy, folds, mask
+from stlatent.alignment import losses
 from stlatent.alignment.composition import composition_weights
+from stlatent.alignment.game import Game
 from stlatent.alignment.inputs import AlignmentInputs
-from stlatent.alignment.joint import joint_space
 from stlatent.alignment.model import Encoded, LatentAttention, SpatialVGAE
 from stlatent.alignment.placement import Placement
+from stlatent.alignment.result import Alignment, History, State
+from stlatent.alignment.settings import AlignmentSettings
 
-Method = Literal["adversarial", "paper", "sinkhorn", "mmd", "none"]
-METHODS: tuple[Method, ...] = get_args(Method)
-Phase = Literal["pretrain", "discriminator", "adversarial", "paper", "sinkhorn", "mmd", "continued"]
-SERIES = (
-    "reconstruction",
-    "transfer",
-    "anchor",
-    "graph",
-    "kl",
-    "adversarial",
-    "divergence",
-    "discriminator_loss",
-    "discriminator_accuracy",
-)
 BLOCK_SIZE = 64
 VALIDATION_FOLDS = 4
 SLOWEST = 0.05
 LARGEST_GRADIENT = 5.0
-
-
-@dataclass(frozen=True)
-class AlignmentSettings:
-    """Settings of one alignment; weights multiply the losses of the same name.
-
-    An epoch takes at most ``max_batches`` batches, so that training time does not grow with the
-    tissue; ``n_anchors`` reference cells take part in the attention of each step. While the tissue
-    is matched, ``n_matched`` locations and as many cells are compared in each step, the
-    discriminator learns ``discriminator_steps`` times, and ``matched_anchor_weight`` replaces
-    ``anchor_weight``: places predicted from a few genes are less spread than cells are, so the
-    anchor pulls against every matching.
-
-    ``alignment='paper'`` has the VGAE's own losses and the adversary alone: no anchor, no transfer
-    and so no genes hidden from the encoder, no divergence, and the whole reference to match.
-
-    ``judge_warm_up``: whether to train five more discriminators, which say how well tissue and
-    reference can be told apart before the matching (`Alignment.warm_up_accuracy`).
-    """
-
-    alignment: Method = "adversarial"
-    pretrain_epochs: int = 150
-    discriminator_epochs: int = 50
-    epochs: int = 150
-    batch_size: int = 1024
-    max_batches: int = 4
-    n_anchors: int = 1024
-    n_matched: int = 512
-    learning_rate: float = 2e-3
-    discriminator_learning_rate: float = 1e-3
-    discriminator_steps: int = 5
-    masked_share: float = 0.3
-    reconstruction_weight: float = 1.0
-    transfer_weight: float = 1.0
-    anchor_weight: float = 1.0
-    graph_weight: float = 0.1
-    kl_weight: float = 1e-3
-    matched_anchor_weight: float = 0.1
-    adversarial_weight: float = 0.5
-    mmd_weight: float = 30.0
-    sinkhorn_weight: float = 10.0
-    judge_warm_up: bool = True
-    seed: int = 0
-    device: str = "cpu"
-
-    def with_batch_size(self, batch_size: int) -> AlignmentSettings:
-        """Return settings with other batches, and as many that an epoch sees as much as before."""
-        max_batches = -(-self.max_batches * self.batch_size // batch_size)
-        return replace(self, batch_size=batch_size, max_batches=max_batches)
-
-    @property
-    def extended(self) -> bool:
-        """Whether what goes beyond the paper takes part: anchor, transfer, divergence."""
-        return self.alignment != "paper"
-
-    @property
-    def has_adversary(self) -> bool:
-        """Whether the encoder plays against the discriminator."""
-        return self.alignment in ("adversarial", "paper")
-
-    def weights(self, matched: bool) -> dict[str, float]:
-        """Return the weight of every loss that takes part, while the tissue is matched or not."""
-        weights = {
-            "reconstruction": self.reconstruction_weight,
-            "graph": self.graph_weight,
-            "kl": self.kl_weight,
-        }
-        if self.extended:
-            weights["transfer"] = self.transfer_weight
-            weights["anchor"] = self.matched_anchor_weight if matched else self.anchor_weight
-        if matched and self.has_adversary:
-            weights["adversarial"] = self.adversarial_weight
-        if matched and self.extended:
-            sinkhorn = self.alignment == "sinkhorn"
-            weights["divergence"] = self.sinkhorn_weight if sinkhorn else self.mmd_weight
-        return weights
-
-
-@dataclass
-class History:
-    """One row per epoch; values that a phase does not compute, or not finite, are None."""
-
-    phase: list[str] = field(default_factory=list)
-    series: dict[str, list[float | None]] = field(default_factory=lambda: {s: [] for s in SERIES})
-
-    def add(self, phase: Phase, steps: list[dict[str, float]]) -> None:
-        """Append the mean over the steps of one epoch."""
-        self.phase.append(phase)
-        for name in SERIES:
-            values = [step[name] for step in steps if name in step]
-            mean = float(np.mean(values)) if values else math.nan
-            self.series[name].append(mean if math.isfinite(mean) else None)
-
-
-@dataclass(frozen=True)
-class State:
-    """The tissue's placement at one moment of the training, and how well it transfers.
-
-    ``validation`` is the mean correlation of panel genes transferred while hidden from the encoder.
-    """
-
-    placement: Placement
-    validation: float
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """The tissue before and after the matching, posterior means of the spatial space, history.
-
-    ``warm_up_accuracy`` is that of discriminators trained alone, on locations and cells that they
-    were not trained on; None without a warm-up, or with too few of either to keep any out.
-    """
-
-    before: State
-    after: State
-    spatial: np.ndarray
-    history: History
-    warm_up_accuracy: float | None
-
-    @property
-    def chosen(self) -> Literal["before", "after"]:
-        """The state that predicts panel genes hidden from the encoder better."""
-        return "after" if self.after.validation > self.before.validation else "before"
-
-    def joint(self, adjacency: sp.csr_matrix) -> np.ndarray:
-        """Return the joint latent space of the chosen state (`joint_space`)."""
-        state = self.after if self.chosen == "after" else self.before
-        return joint_space(state.placement.z, self.spatial, adjacency)
 
 
 def _sparse_tensor(matrix: sp.csr_matrix, device: str) -> torch.Tensor:
@@ -195,13 +53,7 @@ class Trainer:
         n_latent = inputs.latent.shape[1]
         self.vgae = SpatialVGAE(inputs.tissue.shape[1], n_latent).to(device)
         self.attention = LatentAttention(_initial_log_precision(inputs.latent)).to(device)
-        self.adversary = Adversary(n_latent, settings.discriminator_learning_rate, device)
-        self.whiten = matching.Whitening(self.latent)
-        n_cells = len(inputs.latent)
-        self.cells = Cells(self.whiten(self.latent), np.full(n_cells, 1 / n_cells))
-        # The discriminator is judged on what it was never trained on.
-        self.judged_locations = folds(len(inputs.tissue), self.rng) == 0
-        self.judged_cells = folds(n_cells, self.rng) == 0
+        self.game = Game(self.latent, len(inputs.tissue), settings, self.rng)
         self.warm_up_accuracy: float | None = None
         self.parameters = [*self.vgae.parameters(), *self.attention.parameters()]
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
@@ -227,10 +79,11 @@ class Trainer:
         terms = self._losses(batch)
         found: dict[str, float] = {}
         if matched:
-            positions, judged = self._clean(batch)
-            if self.settings.has_adversary:
-                found = self._teach(positions, judged)
-            terms |= self._matching(positions)
+            matching, game = self.settings.matching, self.game
+            positions, locations = self._clean(batch)
+            if matching.has_adversary:
+                found = game.teach(positions, locations)
+            terms |= matching.losses(positions, game.adversary, game.draw_cells)
         weights = self.settings.weights(matched)
         total = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
         self.optimiser.zero_grad()
@@ -239,67 +92,26 @@ class Trainer:
         self.optimiser.step()
         return found | {name: float(value.detach()) for name, value in terms.items()}
 
-    def _matching(self, positions: torch.Tensor) -> dict[str, torch.Tensor]:
-        terms = {}
-        if self.settings.has_adversary:
-            terms["adversarial"] = self.adversary.loss(positions)
-        if self.settings.extended:
-            cells = self.cells.draw(self.settings.n_matched, self.rng)
-            sinkhorn = self.settings.alignment == "sinkhorn"
-            divergence = matching.sinkhorn_divergence if sinkhorn else matching.mmd
-            terms["divergence"] = divergence(positions, cells)
-        return terms
-
     def _clean(self, batch: graph.Batch) -> tuple[torch.Tensor, np.ndarray]:
         """Whitened posterior means as they will be, no gene hidden and no unit dropped.
 
         What is matched under the noise of training is narrower without it. With them comes which
-        of them the discriminator is judged on.
+        locations they are of.
         """
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
         self.vgae.eval()
         encoded = self.vgae(x, _sparse_tensor(batch.operator, self.settings.device))
         self.vgae.train()
-        some = self._some(batch.n_own)
-        positions = self.whiten(encoded.aligned_mean[torch.as_tensor(some, device=x.device)])
-        return positions, self.judged_locations[batch.nodes[some]]
-
-    def _some(self, n: int) -> np.ndarray:
-        return self.rng.permutation(n)[: self.settings.n_matched]
-
-    def _teach(self, positions: torch.Tensor, judged: np.ndarray) -> dict[str, float]:
-        """Update the discriminator a few times, then judge it on what it is never trained on.
-
-        Parameters
-        ----------
-        positions
-            Whitened, locations x dimensions.
-        judged
-            Mask of the locations that are kept out of its training.
-        """
-        seen = positions[mask(~judged, positions)]
-        if not len(seen):
-            return {}
-        cells = self.cells.part(~self.judged_cells)
-        lost = [
-            self.adversary.learn(seen, cells.draw(len(seen), self.rng))
-            for _ in range(self.settings.discriminator_steps)
-        ]
-        found = {"discriminator_loss": float(np.mean(lost))}
-        if judged.any() and self.judged_cells.any():
-            kept = self.cells.part(self.judged_cells).draw(self.settings.n_matched, self.rng)
-            found["discriminator_accuracy"] = losses.balanced_accuracy(
-                self.adversary.logits(kept),
-                self.adversary.logits(positions[mask(judged, positions)]),
-            )
-        return found
+        some = self.game.some(batch.n_own)
+        positions = encoded.aligned_mean[torch.as_tensor(some, device=x.device)]
+        return self.game.whiten(positions), batch.nodes[some]
 
     def _losses(self, batch: graph.Batch) -> dict[str, torch.Tensor]:
         x = self.tissue[torch.as_tensor(batch.nodes, device=self.tissue.device)]
         truth = x[: batch.n_own]
         hidden = self._hidden_genes(x.shape[1])
-        seen = (~hidden).float() / (~hidden).float().mean()
-        encoded = self.vgae(x * seen, _sparse_tensor(batch.operator, self.settings.device))
+        visible = (~hidden).float() / (~hidden).float().mean()
+        encoded = self.vgae(x * visible, _sparse_tensor(batch.operator, self.settings.device))
         encoded = encoded.head(batch.n_own)
         aligned = _sample(encoded)
         spatial = _draw(encoded.spatial_mean, encoded.spatial_logvar)
@@ -313,34 +125,35 @@ class Trainer:
             "kl": losses.kl_divergence(encoded.aligned_mean, encoded.aligned_logvar)
             + losses.kl_divergence(encoded.spatial_mean, encoded.spatial_logvar),
         }
-        if self.settings.extended:
+        if self.settings.matching.anchored:
             cells = self.sample_cells(self.settings.n_anchors)
             weights = self.attention(aligned, self.latent[cells])
             terms["transfer"] = losses.transfer_loss(weights @ self.reference[cells], truth, hidden)
-            terms["anchor"] = self._anchor_loss(cells[: self.settings.batch_size], seen)
+            terms["anchor"] = self._anchor_loss(cells[: self.settings.batch_size], visible)
         return terms
 
-    def _anchor_loss(self, cells: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def _anchor_loss(self, cells: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
         # Cells of the reference have a known place in the latent space.
-        encoded = self.vgae(self.reference[cells] * seen, None)
+        encoded = self.vgae(self.reference[cells] * visible, None)
         return functional.mse_loss(encoded.aligned_mean, self.latent[cells])
 
     def _hidden_genes(self, n_genes: int) -> torch.Tensor:
-        n_hidden = int(self.settings.masked_share * n_genes) if self.settings.extended else 0
+        share = self.settings.masked_share if self.settings.matching.anchored else 0
+        n_hidden = int(share * n_genes)
         hidden = torch.zeros(n_genes, dtype=torch.bool)
         hidden[torch.as_tensor(self.rng.permutation(n_genes)[:n_hidden])] = True
         return hidden.to(self.tissue.device)
 
     @torch.no_grad()
-    def encode(self, seen: torch.Tensor | None = None) -> Encoded:
+    def encode(self, visible: torch.Tensor | None = None) -> Encoded:
         """Return the posterior of every spot, in batches with exact halos.
 
         Parameters
         ----------
-        seen
-            Factor per gene, 0 for genes hidden from the encoder; all are seen by default.
+        visible
+            Factor per gene, 0 for genes hidden from the encoder; all are visible by default.
         """
-        tissue = self.tissue if seen is None else self.tissue * seen
+        tissue = self.tissue if visible is None else self.tissue * visible
         self.vgae.eval()
         parts, order = [], []
         per_batch = max(1, self.settings.batch_size // BLOCK_SIZE)
@@ -369,9 +182,9 @@ class Trainer:
         cells = torch.as_tensor(chosen, device=self.latent.device)
         found = []
         for genes in np.array_split(rng.permutation(n_genes), min(VALIDATION_FOLDS, n_genes)):
-            seen = torch.ones(n_genes, device=self.tissue.device)
-            seen[torch.as_tensor(genes)] = 0
-            z = self.encode(seen / seen.mean()).aligned_mean[spots]
+            visible = torch.ones(n_genes, device=self.tissue.device)
+            visible[torch.as_tensor(genes)] = 0
+            z = self.encode(visible / visible.mean()).aligned_mean[spots]
             predicted = self.attention(z, self.latent[cells]) @ self.reference[cells]
             correlations = losses.correlation(predicted, self.tissue[spots], dim=0)
             found.append(correlations[torch.as_tensor(genes)])
@@ -384,62 +197,39 @@ class Trainer:
         latent = encoded.aligned_mean.cpu().numpy()
         return State(Placement(latent, precision), self.validate()), encoded
 
-    def pretrain(self, epochs: int, phase: Phase) -> None:
+    def pretrain(self, epochs: int, phase: str = "pretrain") -> None:
         """Train the VGAE without matching the tissue to anything."""
         for _ in range(epochs):
             self.history.add(phase, [self.step(batch, False) for batch in self.batches()])
 
     def warm_up_discriminator(self, epochs: int) -> None:
-        """Train the discriminator alone on the tissue as the VGAE sees it now.
-
-        How well tissue and reference can be told apart is found by others of its kind, each
-        trained as long without a fifth of both (`cross_fitted_accuracy`).
-        """
+        """Train the discriminator alone on the tissue as the VGAE encodes it now."""
         latent = self.encode().aligned_mean
-        if self.settings.extended:
-            weights = composition_weights(
-                self.inputs.latent, latent.cpu().numpy(), self.settings.seed
-            ).astype(np.float64)
-            self.cells = Cells(self.cells.positions, weights / weights.sum())
-        positions = self.whiten(latent)
-
-        def train(tissue: torch.Tensor, cells: Cells) -> Adversary:
-            return self._trained_adversary(tissue, cells, epochs)
-
-        if self.settings.judge_warm_up:
-            self.warm_up_accuracy = cross_fitted_accuracy(positions, self.cells, train, self.rng)
-        for _ in range(epochs):
-            some = self._some(len(positions))
-            taught = self._teach(
-                positions[torch.as_tensor(some, device=positions.device)],
-                self.judged_locations[some],
+        if self.settings.matching.anchored:
+            self.game.weigh_cells(
+                composition_weights(self.inputs.latent, latent.cpu().numpy(), self.settings.seed)
             )
-            self.history.add("discriminator", [taught])
-
-    def _trained_adversary(self, tissue: torch.Tensor, cells: Cells, epochs: int) -> Adversary:
-        """Return a new discriminator, trained as long as that of the game is warmed up."""
-        s = self.settings
-        adversary = Adversary(tissue.shape[1], s.discriminator_learning_rate, s.device)
+        positions = self.game.whiten(latent)
+        if self.settings.judge_warm_up:
+            self.warm_up_accuracy = self.game.separability(positions, epochs)
         for _ in range(epochs):
-            some = tissue[torch.as_tensor(self._some(len(tissue)), device=tissue.device)]
-            for _ in range(s.discriminator_steps):
-                adversary.learn(some, cells.draw(len(some), self.rng))
-        return adversary
+            self.history.add("discriminator", [self.game.teach_some(positions)])
 
     def match(self, epochs: int) -> None:
         """Match the tissue to the reference while the VGAE keeps its own losses.
 
-        The learning rate falls along a cosine, so that the game ends at rest.
+        The learning rate falls along a cosine, so that the game ends at rest. A matching that does
+        not move the tissue is more of the pretraining.
         """
-        method = self.settings.alignment
-        if method == "none":
-            self.pretrain(epochs, "continued")
+        matching = self.settings.matching
+        if not matching.moves_tissue:
+            self.pretrain(epochs, matching.phase)
             return
         for epoch in range(epochs):
             fall = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
             for group in self.optimiser.param_groups:
                 group["lr"] = self.settings.learning_rate * max(fall, SLOWEST)
-            self.history.add(method, [self.step(batch, True) for batch in self.batches()])
+            self.history.add(matching.phase, [self.step(batch, True) for batch in self.batches()])
 
 
 def _draw(mean: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
@@ -455,18 +245,20 @@ def _initial_log_precision(latent: np.ndarray) -> float:
     return float(np.log(4 / max(latent.var(0).sum(), 1e-6)))
 
 
-def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
-    """Align one tissue to its reference's frozen latent space.
-
-    The VGAE is trained on its own losses; then a discriminator alone, which has to tell the
-    resulting spaces apart; then the tissue is matched to the reference by the method of the
-    settings. With ``alignment='none'`` the VGAE trains on for as many epochs, so that all methods
-    see the tissue equally often.
-    """
+def pretrained(inputs: AlignmentInputs, settings: AlignmentSettings) -> tuple[Trainer, State]:
+    """Return a trainer whose VGAE was trained on its own losses, and where that puts the tissue."""
     trainer = Trainer(inputs, settings)
-    trainer.pretrain(settings.pretrain_epochs, "pretrain")
-    before, _ = trainer.state()
-    if settings.alignment != "none":
+    trainer.pretrain(settings.pretrain_epochs)
+    return trainer, trainer.state()[0]
+
+
+def matched(trainer: Trainer, before: State) -> Alignment:
+    """Match a tissue to its reference, from what `pretrained` returned.
+
+    First a discriminator is trained alone, which has to tell the two apart.
+    """
+    settings = trainer.settings
+    if settings.matching.moves_tissue:
         trainer.warm_up_discriminator(settings.discriminator_epochs)
     trainer.match(settings.epochs)
     after, encoded = trainer.state()
@@ -474,11 +266,15 @@ def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
     return Alignment(before, after, spatial, trainer.history, trainer.warm_up_accuracy)
 
 
-def align_unmatched(inputs: AlignmentInputs, settings: AlignmentSettings) -> Placement:
-    """Place a tissue in the reference's latent space in half the epochs, matched to nothing.
+def align(inputs: AlignmentInputs, settings: AlignmentSettings) -> Alignment:
+    """Align one tissue to its reference's frozen latent space."""
+    return matched(*pretrained(inputs, settings))
 
-    For inner folds, where the alignment is only asked what it would predict.
+
+def align_unmatched(inputs: AlignmentInputs, settings: AlignmentSettings) -> Placement:
+    """Place a tissue in its reference's latent space in half the epochs, matched to nothing.
+
+    For inner folds, which only say what the alignment would predict.
     """
-    trainer = Trainer(inputs, settings)
-    trainer.pretrain(max(settings.pretrain_epochs // 2, 1), "pretrain")
-    return trainer.state()[0].placement
+    epochs = max(settings.pretrain_epochs // 2, 1)
+    return pretrained(inputs, replace(settings, pretrain_epochs=epochs))[1].placement

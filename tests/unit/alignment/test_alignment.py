@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,19 @@ import pytest
 import torch
 
 from stlatent import devices, expression, graph, slots
-from stlatent.alignment import losses, matching
-from stlatent.alignment.adversary import Adversary, Cells, cross_fitted_accuracy
+from stlatent.alignment import divergences, losses
+from stlatent.alignment.adversary import Adversary, Cells
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.alignment.inputs import AlignmentInputs, panel_expression, prepare
 from stlatent.alignment.joint import joint_space, scaled
+from stlatent.alignment.judging import cross_fitted_accuracy
+from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.model import Discriminator, LatentAttention, SpatialVGAE
 from stlatent.alignment.placement import Placement
+from stlatent.alignment.result import Alignment, History, State
+from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import (
     LARGEST_GRADIENT,
-    METHODS,
-    Alignment,
-    AlignmentSettings,
-    History,
-    State,
     Trainer,
     align,
 )
@@ -31,6 +31,7 @@ from stlatent.evaluation import latent
 from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
 
+ROOT = Path(__file__).parents[3]
 QUICK = AlignmentSettings(pretrain_epochs=25, discriminator_epochs=15, epochs=10)
 
 
@@ -167,7 +168,7 @@ def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: Alignment
 
 
 def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) -> None:
-    settings = AlignmentSettings(alignment="none", pretrain_epochs=3, epochs=2)
+    settings = AlignmentSettings(matching=MATCHINGS["none"], pretrain_epochs=3, epochs=2)
     result = align(inputs, settings)
     assert result.history.phase == ["pretrain"] * 3 + ["continued"] * 2
     assert set(result.history.series["discriminator_loss"]) == {None}
@@ -178,13 +179,13 @@ def test_the_papers_kind_has_the_losses_of_the_vgae_and_an_adversary_and_nothing
     inputs: AlignmentInputs,
 ) -> None:
     settings = AlignmentSettings(
-        alignment="paper", pretrain_epochs=3, discriminator_epochs=2, epochs=2
+        matching=MATCHINGS["paper"], pretrain_epochs=3, discriminator_epochs=2, epochs=2
     )
     assert set(settings.weights(False)) == {"reconstruction", "graph", "kl"}
     assert set(settings.weights(True)) == {"reconstruction", "graph", "kl", "adversarial"}
     trainer = Trainer(inputs, settings)
     precision = float(trainer.attention.log_precision.detach())
-    trainer.pretrain(3, "pretrain")
+    trainer.pretrain(3)
     trainer.warm_up_discriminator(2)
     trainer.match(2)
     history = trainer.history
@@ -193,18 +194,24 @@ def test_the_papers_kind_has_the_losses_of_the_vgae_and_an_adversary_and_nothing
         assert set(history.series[name]) == {None}
     assert None not in history.series["adversarial"][5:]
     # The whole reference is matched, and the attention takes no part.
-    np.testing.assert_allclose(trainer.cells.shares, 1 / len(inputs.latent))
+    np.testing.assert_allclose(trainer.game.cells.shares, 1 / len(inputs.latent))
     assert float(trainer.attention.log_precision.detach()) == precision
     assert not trainer._hidden_genes(60).any()
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_the_parameter_of_the_pipeline_names_every_matching_and_no_other() -> None:
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
+    enum = schema["$defs"]["alignment"]["properties"]["alignment"]["enum"]
+    assert enum == list(MATCHINGS)
+
+
+@pytest.mark.parametrize("method", MATCHINGS)
 def test_every_loss_of_every_kind_has_a_weight(inputs: AlignmentInputs, method: Any) -> None:
-    settings = AlignmentSettings(alignment=method, judge_warm_up=False)
+    settings = AlignmentSettings(matching=MATCHINGS[method], judge_warm_up=False)
     trainer = Trainer(inputs, settings)
     batch = next(trainer.batches())
     judged = {"discriminator_loss", "discriminator_accuracy"}
-    matched = method != "none"
+    matched = settings.matching.moves_tissue
     assert set(trainer.step(batch, matched)) - judged == set(settings.weights(matched))
 
 
@@ -255,7 +262,7 @@ def test_warm_up_accuracy_of_a_tissue_from_the_reference_itself_is_one_half(
         tissue, cells = gaussian_tissue(300, seed)
 
         def train(part: torch.Tensor, others: Cells) -> Adversary:
-            adversary = trainer._trained_adversary(part, others, 25)
+            adversary = trainer.game.trained(part, others, 25)
             logits = adversary.logits(others.positions), adversary.logits(part)
             trained_on.append(losses.balanced_accuracy(*logits))
             return adversary
@@ -272,7 +279,7 @@ def test_warm_up_accuracy_sees_a_real_difference(inputs: AlignmentInputs) -> Non
     found = cross_fitted_accuracy(
         tissue,
         cells,
-        lambda part, others: trainer._trained_adversary(part, others, 20),
+        lambda part, others: trainer.game.trained(part, others, 20),
         np.random.default_rng(0),
     )
     assert found > 0.9
@@ -315,20 +322,22 @@ def test_the_discriminator_of_the_game_is_not_taught_the_fifth_that_judges_it(
 ) -> None:
     settings = AlignmentSettings(discriminator_epochs=2, judge_warm_up=False)
     trainer = Trainer(inputs, settings)
-    positions = trainer.whiten(trainer.encode().aligned_mean)
-    kept = {tuple(row) for row in positions[torch.as_tensor(trainer.judged_locations)].tolist()}
+    positions = trainer.game.whiten(trainer.encode().aligned_mean)
+    kept = {
+        tuple(row) for row in positions[torch.as_tensor(trainer.game.judged_locations)].tolist()
+    }
     kept |= {
         tuple(row)
-        for row in trainer.cells.positions[torch.as_tensor(trainer.judged_cells)].tolist()
+        for row in trainer.game.cells.positions[torch.as_tensor(trainer.game.judged_cells)].tolist()
     }
-    assert trainer.judged_locations.sum() == len(inputs.tissue) / 5
+    assert trainer.game.judged_locations.sum() == len(inputs.tissue) / 5
     taught: set[tuple[float, ...]] = set()
 
     def learn(tissue: torch.Tensor, reference: torch.Tensor) -> float:
         taught.update(tuple(row) for part in (tissue, reference) for row in part.tolist())
         return 0.0
 
-    monkeypatch.setattr(trainer.adversary, "learn", learn)
+    monkeypatch.setattr(trainer.game.adversary, "learn", learn)
     trainer.warm_up_discriminator(2)
     assert taught
     assert taught.isdisjoint(kept)
@@ -339,7 +348,7 @@ def test_matching_without_adversary_has_a_warm_up_and_one_divergence(
     inputs: AlignmentInputs, method: Any
 ) -> None:
     settings = AlignmentSettings(
-        alignment=method, pretrain_epochs=3, discriminator_epochs=2, epochs=2
+        matching=MATCHINGS[method], pretrain_epochs=3, discriminator_epochs=2, epochs=2
     )
     history = align(inputs, settings).history
     assert history.phase == ["pretrain"] * 3 + ["discriminator"] * 2 + [method] * 2
@@ -384,9 +393,13 @@ def test_the_joint_space_takes_the_state_that_predicts_hidden_genes_better() -> 
     near, far = np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]])
     edges = graph.adjacency(np.arange(2)[:, None])
     worse, better = State(Placement(near, 1.0), 0.1), State(Placement(far, 1.0), 0.3)
-    for before, after, chosen in ((worse, better, "after"), (better, worse, "before")):
+    for before, after, slot in (
+        (worse, better, slots.X_ALIGNED),
+        (better, worse, slots.X_UNALIGNED),
+    ):
         found = Alignment(before, after, near, History(), None)
-        assert found.chosen == chosen
+        assert found.imputation_space == slot
+        assert found.chosen is better
         np.testing.assert_allclose(found.joint(edges)[:, 0], [1, -1])
 
 
@@ -412,12 +425,12 @@ def cloud(n: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
 
 def test_whitening_gives_zero_mean_and_unit_covariance() -> None:
     z = cloud(500) @ torch.tensor([[3.0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0.1, 0], [0, 2, 0, 5]]) + 7
-    white = matching.Whitening(z)(z)
+    white = divergences.Whitening(z)(z)
     torch.testing.assert_close(white.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(white.T @ white / 500, torch.eye(4), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("divergence", [matching.mmd, matching.sinkhorn_divergence])
+@pytest.mark.parametrize("divergence", [divergences.mmd, divergences.sinkhorn_divergence])
 def test_divergences_see_shift_and_spread_and_pull_the_right_way(divergence: Any) -> None:
     reference, same = cloud(200), cloud(200, seed=1)
     alike = float(divergence(same, reference))
@@ -432,8 +445,8 @@ def test_divergences_see_shift_and_spread_and_pull_the_right_way(divergence: Any
 
 
 def test_transport_marginals() -> None:
-    cost = matching.costs(cloud(30), cloud(40, seed=1))
-    plan = matching._plan(cost, 0.3, math.inf)
+    cost = divergences.costs(cloud(30), cloud(40, seed=1))
+    plan = divergences._plan(cost, 0.3, math.inf)
     torch.testing.assert_close(plan.sum(1), torch.full((30,), 1 / 30), rtol=1e-4, atol=0)
     torch.testing.assert_close(plan.sum(0), torch.full((40,), 1 / 40), rtol=2e-2, atol=0)
 
@@ -441,9 +454,9 @@ def test_transport_marginals() -> None:
 def test_unbalanced_transport_leaves_out_what_the_tissue_lacks() -> None:
     tissue = cloud(100)
     reference = torch.cat([cloud(100, seed=1), cloud(60, shift=8.0, seed=2)])
-    used = matching._plan(matching.costs(tissue, reference), 0.3, 0.3).sum(0)
+    used = divergences._plan(divergences.costs(tissue, reference), 0.3, 0.3).sum(0)
     assert used[100:].sum() < 0.1
-    balanced = matching._plan(matching.costs(tissue, reference), 0.3, math.inf).sum(0)
+    balanced = divergences._plan(divergences.costs(tissue, reference), 0.3, math.inf).sum(0)
     assert balanced[100:].sum() > 0.3
 
 
@@ -484,7 +497,9 @@ def test_matching_mixes_the_modalities_and_keeps_cells_in_their_types(
     inputs, reference_labels, tissue_labels = covered
     result = align(
         inputs,
-        AlignmentSettings(alignment=method, pretrain_epochs=60, discriminator_epochs=20, epochs=60),
+        AlignmentSettings(
+            matching=MATCHINGS[method], pretrain_epochs=60, discriminator_epochs=20, epochs=60
+        ),
     )
     weights = composition_weights(inputs.latent, result.before.placement.z, seed=0)
     auroc = [
