@@ -19,6 +19,7 @@ from stlatent import graph, slots
 from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
 from stlatent.imputation.candidates import CANDIDATES
+from stlatent.records import Failure
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reliability
 from stlatent.vae import storage
@@ -181,15 +182,14 @@ def test_a_list_without_known_genes_fails_the_sample(case: Case, tmp_path: Path)
     )
     assert CliRunner().invoke(impute.main, arguments).exit_code == 0
     assert not output.exists()
-    failure = json.loads((case.folder / "failure.json").read_text())
-    assert failure == {
-        "id": "s",
-        "kind": "sample",
-        "step": "IMPUTE",
-        "reason": "none of the 1 genes of genes.txt is in the reference after quality control; "
+    assert Failure.read(case.folder / "failure.json") == Failure(
+        "s",
+        "sample",
+        "IMPUTE",
+        "none of the 1 genes of genes.txt is in the reference after quality control; "
         "check the names, or lower reference_min_cells",
-        "fold": "all",
-    }
+        fold="all",
+    )
 
 
 def test_a_gene_of_the_panel_is_described_as_if_it_had_not_been_measured(case: Case) -> None:
