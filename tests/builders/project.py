@@ -43,6 +43,9 @@ QUICK_PARAMETERS = {
     "evaluation_genes": 20,
     "baselines": "null,knn,spage",
 }
+QUICK = [part for name, value in QUICK_PARAMETERS.items() for part in (f"--{name}", str(value))]
+# Which GPU is visible is asked anew in every run.
+ALWAYS = {"CHECK_DEVICE"}
 
 
 def tasks(folder: Path) -> list[dict[str, str]]:
@@ -54,6 +57,13 @@ def tasks(folder: Path) -> list[dict[str, str]]:
 
 def process(task: dict[str, str]) -> str:
     return task["name"].split(" ")[0].split(":")[-1]
+
+
+def repeated(folder: Path) -> list[dict[str, str]]:
+    """Return the tasks of the newest run that came from no cache, but for those that never do."""
+    return [
+        task for task in tasks(folder) if task["status"] != "CACHED" and process(task) not in ALWAYS
+    ]
 
 
 def copy_project(folder: Path) -> Path:

@@ -14,29 +14,18 @@ import pytest
 
 from builders.crate import action, read_crate
 from builders.project import (
+    ALWAYS,
     DEMO,
     PROCESSES,
-    QUICK_PARAMETERS,
+    QUICK,
     ROOT,
     SCRIPTS,
     copy_project,
     edit,
     process,
+    repeated,
     tasks,
 )
-
-QUICK = [part for name, value in QUICK_PARAMETERS.items() for part in (f"--{name}", str(value))]
-
-
-# Which GPU is visible is asked anew in every run.
-ALWAYS = {"CHECK_DEVICE"}
-
-
-def repeated(folder: Path) -> list[dict[str, str]]:
-    """Return the tasks of the newest run that came from no cache, but for those that never do."""
-    return [
-        task for task in tasks(folder) if task["status"] != "CACHED" and process(task) not in ALWAYS
-    ]
 
 
 def files(folder: Path) -> set[str]:

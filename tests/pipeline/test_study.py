@@ -1,0 +1,153 @@
+"""Studies: several arms in one run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from builders.crate import action, read_crate
+from builders.project import DEMO, QUICK, copy_project, process, repeated, tasks
+
+ARMS = "arm,imputer,alignment,n_hvg\ndefault,,,\nknn,knn,,\nunaligned,,none,\nfewer,,,80\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    sheet = folder / "study.csv"
+    sheet.write_text(text)
+    return sheet
+
+
+def count(folder: Path) -> Counter[str]:
+    return Counter(process(task) for task in tasks(folder))
+
+
+def results(folder: Path, kind: str) -> set[str]:
+    place = folder / "results" / kind
+    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+
+def test_arms_share_what_they_ask_alike_and_keep_results_apart(run_pipeline, tmp_path):
+    sheet = write(tmp_path, ARMS + "twin,,,2000\n")
+    arguments = ("-profile", "test", "-stub-run", "--study", sheet, "--baselines", "null,knn")
+    run = run_pipeline(*arguments, folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    done = count(tmp_path)
+    # Two samples, two folds in a stub and the full fit; the default's twin is no task of its own.
+    assert done["INGEST"] == 3 and done["QUALITY_CONTROL"] == 2
+    assert done["SELECT_GENES"] == done["TRAIN_VAE"] == 2
+    assert done["SPLIT_GENES"] == 4 and done["COMPARE"] == 8
+    assert done["ALIGN"] == 3 * 6 and done["EVALUATE"] == 3 * 2
+    assert done["IMPUTE"] == 4 * 6 and done["SCORE"] == done["CALIBRATE"] == 4 * 2
+    names = {task["name"].split(":")[-1] for task in tasks(tmp_path)}
+    assert "ALIGN (sample_a fold 1 seed 0 arm default,knn,twin)" in names
+    assert "IMPUTE (sample_a fold 1 seed 0 arm knn)" in names
+    assert {path for path in results(tmp_path, "samples") if path.startswith("sample_a")} == {
+        "sample_a/sample_a.qc.json",
+        *(f"sample_a/{arm}/sample_a.imputed.h5ad" for arm in ("default", "knn", "unaligned", "fewer")),
+        *(
+            f"sample_a/{arm}/sample_a.imputation.json"
+            for arm in ("default", "knn", "unaligned", "fewer")
+        ),
+        *(f"sample_a/{arm}/sample_a.aligned.h5ad" for arm in ("default", "unaligned", "fewer")),
+        *(
+            f"sample_a/{arm}/sample_a.alignment_history.json"
+            for arm in ("default", "unaligned", "fewer")
+        ),
+        *(
+            f"sample_a/{arm}/sample_a.folds/fold_{fold}.json"
+            for arm in ("default", "fewer")
+            for fold in ("all", 1, 2)
+        ),
+    }  # fmt: skip
+    assert "sample_b/knn/sample_b.scores.csv" in results(tmp_path, "evaluation")
+    assert "reference/fewer/reference.vae/vae.pt" in results(tmp_path, "references")
+
+    renamed = ARMS.replace("knn,knn", "nearest,knn").replace("default,", "first,")
+    write(tmp_path, f"{renamed}more,,mmd,\n")
+    again = run_pipeline(*arguments, "-resume", folder=tmp_path)
+    assert again.returncode == 0, again.stdout
+    new = Counter(process(task) for task in repeated(tmp_path))
+    # A name is written by the last steps alone.
+    assert new == {
+        "ALIGN": 6, "EVALUATE": 2, "IMPUTE": 6, "SCORE": 2 * 3, "CALIBRATE": 2 * 3, "COLLATE": 1,
+        "MULTIQC": 1,
+    } or not new.keys() - {"ALIGN", "EVALUATE", "IMPUTE", "SCORE", "CALIBRATE", "COLLATE", "MULTIQC"}  # fmt: skip
+
+
+def test_what_is_wrong_with_a_study_is_told_at_once(run_pipeline, tmp_path):
+    sheet = write(
+        tmp_path,
+        "arm,n_hvgs,outdir,imputer,n_hvg\n"
+        "one,,,nearest,\n"
+        "One,,,knn,many\n"
+        "baseline,,,knn,5\n"
+        "short,\n",
+    )
+    run = run_pipeline("-profile", "test", "--study", sheet, folder=tmp_path)
+    assert run.returncode != 0
+    for message in (
+        " problems in study.csv:\n",
+        "line 1, column n_hvgs: there is no such parameter. Cure: the nearest is n_hvg",
+        "line 1, column outdir: is the same for all arms. Cure: give it on the command line",
+        "line 2, column imputer: 'nearest' is not one of stack, decoder",
+        "line 3, column n_hvg: 'many' is not an integer",
+        "line 3, column arm, value 'One': is already the name of an arm",
+        "line 4, column arm, value 'baseline': is no name of an arm",
+        "line 5: 2 values under 5 columns",
+    ):
+        assert message in run.stdout, run.stdout
+    assert not (tmp_path / "work").exists() or not tasks(tmp_path)
+    missing = run_pipeline("-profile", "test", "--study", "none.csv", folder=tmp_path)
+    assert "--study: file not found: none.csv" in missing.stdout
+
+
+@pytest.mark.slow
+def test_a_study_of_the_demo(run_pipeline, tmp_path):
+    project = copy_project(tmp_path / "project")
+    step = project / "bin" / "stlatent" / "steps" / "impute.py"
+    sheet = write(tmp_path, ARMS)
+    arguments = ("-profile", "test", *QUICK, "--study", sheet)
+    first = run_pipeline(*arguments, folder=tmp_path, project=project)
+    assert first.returncode == 0, first.stdout
+    done = count(tmp_path)
+    assert done["INGEST"] == 3 and done["TRAIN_VAE"] == 2 and done["ALIGN"] == 3 * 6
+    scores = pd.read_csv(
+        tmp_path / "results" / "evaluation" / "scores.csv", keep_default_na=False, dtype=str
+    )
+    assert set(scores["arm"]) == {"default", "knn", "unaligned", "fewer", "baseline"}
+    before = scores[scores["arm"] == "default"]
+
+    # An arm that fails costs the others nothing; what they have is not repeated.
+    write(tmp_path, f"{ARMS}broken,,mmd,\n")
+    trainer = project / "bin" / "stlatent" / "alignment" / "trainer.py"
+    assert step.exists() and trainer.exists()
+    settings = tmp_path / "broken.config"
+    settings.write_text(
+        "process { withName: ALIGN { beforeScript = { task.tag.endsWith(' arm broken') ? 'exit 3' : '' } } }\n"
+    )
+    again = run_pipeline(*arguments, "-resume", "-c", settings, folder=tmp_path, project=project)
+    assert again.returncode == 0, again.stdout
+    new = Counter(process(task) for task in repeated(tmp_path))
+    assert set(new) == {"ALIGN", "COLLATE", "MULTIQC"} and new["ALIGN"] == 6
+    scores = pd.read_csv(
+        tmp_path / "results" / "evaluation" / "scores.csv", keep_default_na=False, dtype=str
+    )
+    assert (
+        scores[scores["arm"] == "default"]
+        .reset_index(drop=True)
+        .equals(before.reset_index(drop=True))
+    )
+    headline = json.loads((tmp_path / "results" / "evaluation" / "headline.json").read_text())
+    assert headline["failed"] == [] and headline["finished"] == 2
+    report = (tmp_path / "results" / "multiqc" / "multiqc_report.html").read_text()
+    assert "broken" in report and "crashed (exit status 3)" in report
+    assert action(read_crate(tmp_path / "results"))["actionStatus"].endswith(
+        "CompletedActionStatus"
+    )
+    shutil.rmtree(tmp_path / "work")
+    assert DEMO.exists()
