@@ -1,3 +1,5 @@
+include { readJson } from './files'
+
 // Work at the end of a run, in a thread that the end of the program waits for, a minute at most: when a
 // task's error ends a run, Nextflow since 25.10 may leave, or interrupt, while onComplete is at work.
 def close(work) {
@@ -22,5 +24,16 @@ def carefully(work) {
     }
     catch (Exception error) {
         log.error("The end of the run could not be told or recorded: ${error.message}", error)
+    }
+}
+
+// What is at the end of a run: where the report is, its headline, and the samples that failed.
+def printSummary(outdir) {
+    def headline = outdir.resolve('evaluation/headline.json')
+    if (workflow.success && headline.exists()) {
+        def summary = readJson(headline)
+        println("\nReport: ${outdir.resolve('multiqc/multiqc_report.html').toUriString()}")
+        summary.headline.each { item -> println("  ${item.name}: ${item.value} (${item.text})") }
+        summary.failed.each { sample -> println("  Failed: ${sample.id} in ${sample.step}: ${sample.reason}") }
     }
 }

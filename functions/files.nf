@@ -2,3 +2,7 @@
 def listed(folder) {
     return java.nio.file.Files.newDirectoryStream(folder).withCloseable { paths -> paths.toList() }.sort { path -> path.name }
 }
+
+def readJson(json) {
+    return new groovy.json.JsonSlurper().parse(json)
+}

@@ -1,7 +1,7 @@
 // The parameters of a run with the types of nextflow_schema.json; everything that is wrong ends the run at once.
 def checkParameters(given, schema_file) {
     def groups = parameterGroups(schema_file)
-    def schema = groups.collectEntries { group -> group.properties }
+    def schema = parameterRules(schema_file)
     def required = groups.collectMany { group -> group.required ?: [] }
     def checked = schema.collectEntries { name, rule -> [name, coerce(given[name], rule.type)] }
     def problems = schema.collect { name, rule ->
@@ -32,15 +32,23 @@ def parameterGroups(schema_file) {
     return new groovy.json.JsonSlurper().parse(schema_file)['$defs'].values().toList()
 }
 
+// What the schema says of each parameter, by name.
+def parameterRules(schema_file) {
+    return parameterGroups(schema_file).collectEntries { group -> group.properties }
+}
+
 // Those that institutional configuration files (nf-core/configs) set are not ours and do no harm.
 def unknownParameters(given, known) {
     def foreign = ~/(config_profile_|custom_config_|igenomes_).*|validate_params|monochrome_logs/
     return (given - known)
         .findAll { name -> !(name ==~ foreign) }
         .collect { name ->
-            def nearest = known.min { other -> distance(letters(name), letters(other)) }
-            "--${name}: there is no such parameter; the nearest is --${nearest}"
+            "--${name}: there is no such parameter; the nearest is --${nearestName(name, known)}"
         }
+}
+
+def nearestName(name, known) {
+    return known.min { other -> distance(letters(name), letters(other)) }
 }
 
 def letters(name) {
@@ -112,4 +120,27 @@ def hasType(value, type) {
         return value instanceof Number
     }
     return value instanceof CharSequence
+}
+
+// What QUALITY_CONTROL is asked for by kind of data.
+def thresholds(options, kind) {
+    return [
+        min_counts: options["${kind}_min_counts"],
+        min_genes: options["${kind}_min_genes"],
+        min_cells: options["${kind}_min_cells"],
+        max_mito: options["${kind}_max_mito"],
+        mad: options.mad_outliers,
+    ]
+}
+
+// The samplesheet as a file.
+def samplesheet(name) {
+    def sheet = file(name, glob: false)
+    if (!sheet.exists() || sheet.isDirectory()) {
+        error("--input: ${sheet.exists() ? 'a folder, not a samplesheet' : 'file not found'}: ${name}")
+    }
+    if (sheet.toUriString().find('[${}\\n\\r]')) {
+        error('--input: the path holds $, {, } or a line break, which Nextflow cannot hand to a task: ' + name)
+    }
+    return sheet
 }

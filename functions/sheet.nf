@@ -1,3 +1,5 @@
+include { readJson } from './files'
+
 // The distinct inputs of all rows of a samplesheet: [id, kind, file, coordinates or [], whether all is there, lines].
 def inputSources(rows, folder) {
     def spatial = rows.collect { row -> [row.line, 'spatial', locate(row.spatial, folder), findCoordinates(row, folder)] }
@@ -27,4 +29,28 @@ def findCoordinates(row, folder) {
     }
     def candidates = (row.coordinates_candidates ?: []).collect { path -> locate(path, folder) }
     return candidates.find { candidate -> candidate.exists() } ?: []
+}
+
+// The checked samplesheet, or the end of the run with everything that is wrong with it.
+def readPlan(json, problems) {
+    def checked = readJson(json)
+    if (!checked.valid) {
+        error(problems.text.trim())
+    }
+    return checked
+}
+
+// [source, meta, request] of samples and of the references that they share
+def ingestions(checked, requests) {
+    def samples = checked.samples.collect { row -> [[id: row.sample, kind: 'spatial', reference: row.reference], row.spatial_source] }
+    def references = checked.samples.collect { row -> [[id: row.reference, kind: 'reference'], row.reference_source] }.unique()
+    return (references + samples).collect { meta, source ->
+        [source, meta, groovy.json.JsonOutput.toJson(readJson(requests.resolve("${meta.id}.json")))]
+    }
+}
+
+def sourcesJson(sources) {
+    return groovy.json.JsonOutput.toJson(
+        sources.collect { id, kind, _data, _coordinates, exists, lines -> [id: id, kind: kind, lines: lines, exists: exists] }
+    )
 }

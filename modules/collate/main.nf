@@ -1,4 +1,6 @@
 process COLLATE {
+    publishDir path: { "${nextflow.Global.session.params.outdir}/evaluation" }, mode: nextflow.Global.session.params.publish_mode, pattern: '{headline.json,scores.csv,maps}'
+
     input:
     path input_json
     path files, stageAs: 'collected/?/*'

@@ -7,7 +7,7 @@ process DESCRIBE_INPUT {
 
     output:
     path "${id}.description.json", emit: description
-    path "${id}.checksums.json", emit: checksums
+    path "${id}.checksums.json", topic: records
 
     script:
     def place = coordinates ? "--coordinates ${coordinates}" : ''

@@ -7,7 +7,7 @@ process INGEST {
 
     output:
     tuple val(meta), path("${meta.id}.ingested.h5ad"), optional: true, emit: h5ad
-    path '*.failure.json', optional: true, emit: failure
+    path '*.failure.json', optional: true, topic: records
     tuple val("${task.process}"), val('anndata'), eval('version_of.py anndata'), topic: versions
 
     script:

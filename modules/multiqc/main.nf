@@ -1,4 +1,6 @@
 process MULTIQC {
+    publishDir path: { "${nextflow.Global.session.params.outdir}/multiqc" }, mode: nextflow.Global.session.params.publish_mode
+
     input:
     path data
     path versions

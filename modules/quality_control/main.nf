@@ -1,5 +1,8 @@
+include { resultFolder } from '../../functions/arms'
+
 process QUALITY_CONTROL {
     tag "${meta.id}"
+    publishDir path: { resultFolder(meta.kind == 'reference' ? 'references' : 'samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.qc.json'
 
     input:
     tuple val(meta), path(h5ad)
@@ -8,8 +11,8 @@ process QUALITY_CONTROL {
 
     output:
     tuple val(meta), path("${meta.id}.qc.h5ad"), optional: true, emit: h5ad
-    path "${meta.id}.qc.json", optional: true, emit: summary
-    path '*.failure.json', optional: true, emit: failure
+    path "${meta.id}.qc.json", optional: true, topic: records
+    path '*.failure.json', optional: true, topic: records
     tuple val("${task.process}"), val('scanpy'), eval('version_of.py scanpy'), topic: versions
 
     script:

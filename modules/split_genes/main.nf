@@ -1,5 +1,8 @@
+include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
+
 process SPLIT_GENES {
-    tag "${meta.id}"
+    tag "${meta.id}${armTag(meta)}"
+    publishDir path: { resultFolder('samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.folds'
 
     input:
     tuple val(meta), path(spatial), path(reference), path(hvg)
@@ -13,13 +16,13 @@ process SPLIT_GENES {
     output:
     tuple val(meta), path("${meta.id}.folds/*.json", arity: '1..*'), optional: true, emit: folds
     path "${meta.id}.folds", optional: true, emit: folder
-    path '*.failure.json', optional: true, emit: failure
+    path '*.failure.json', optional: true, topic: records
 
     script:
     """
     split_genes.py --spatial ${spatial} --reference ${reference} --hvg ${hvg} \\
         --n-folds ${n_folds} --genes ${gene_list ?: genes} --evaluation-genes ${evaluation_genes} \\
-        --n-alignment-genes ${meta.n_genes} --seed ${seed} \\
+        --n-alignment-genes ${meta.settings.n_alignment_genes} --settings ${settingsKey(meta.settings)} --seed ${seed} \\
         --output-dir ${meta.id}.folds --failure ${meta.id}.failure.json
     """
 

@@ -1,6 +1,9 @@
+include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
+
 process TRAIN_VAE {
-    tag "${meta.id}"
+    tag "${meta.id}${armTag(meta)}"
     label 'process_gpu'
+    publishDir path: { resultFolder('references', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.vae'
 
     input:
     tuple val(meta), path(reference), path(hvg)
@@ -10,25 +13,25 @@ process TRAIN_VAE {
 
     output:
     tuple val(meta), path("${meta.id}.vae"), optional: true, emit: vae
-    path "${meta.id}.vae_history.json", optional: true, emit: history
-    path '*.failure.json', optional: true, emit: failure
+    path "${meta.id}.vae_history.json", optional: true, topic: records
+    path '*.failure.json', optional: true, topic: records
     tuple val("${task.process}"), val('scvi-tools'), eval('version_of.py scvi-tools'), topic: versions
     tuple val("${task.process}"), val("${task.accelerator ? task.accelerator.request : 0}"), topic: accelerators
 
     script:
+    def settings = meta.settings
     """
-    train_vae.py --reference ${reference} --hvg ${hvg} --n-latent ${meta.vae.n_latent} \\
-        --max-epochs ${meta.vae.max_epochs} --kl-warmup-epochs ${meta.vae.kl_warmup_epochs} \\
-        --batch-size ${meta.vae.batch_size} --seed ${seed} \\
+    train_vae.py --reference ${reference} --hvg ${hvg} --vae ${settings.vae} --n-latent ${settings.n_latent} \\
+        --max-epochs ${settings.vae_max_epochs} --kl-warmup-epochs ${settings.vae_kl_warmup_epochs} \\
+        --batch-size ${settings.vae_batch_size} --settings ${settingsKey(settings)} --seed ${seed} \\
         --device ${task.accelerator ? 'gpu' : device} --threads ${task.cpus} \\
-        --output ${meta.id}.vae --failure ${meta.id}.failure.json
-    [ ! -d ${meta.id}.vae ] || cp ${meta.id}.vae/history.json ${meta.id}.vae_history.json
+        --output ${meta.id}.vae --history ${meta.id}.vae_history.json --failure ${meta.id}.failure.json
     """
 
     stub:
     """
     mkdir ${meta.id}.vae
-    touch ${meta.id}.vae/reference.h5ad ${meta.id}.vae/vae.pt ${meta.id}.vae/vae.json
+    touch ${meta.id}.vae/latent.h5ad ${meta.id}.vae/vae.pt ${meta.id}.vae/vae.json
     touch ${meta.id}.vae/history.json ${meta.id}.vae_history.json
     """
 }
