@@ -40,7 +40,7 @@ from stlatent.alignment.result import State
 from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import Trainer, matched, pretrained
 from stlatent.evaluation import latent
-from stlatent.evaluation.alignment_quality import alignment
+from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
 from stlatent.inputs.ingestion import asked_keys, ingest
 from stlatent.vae import registry, storage
@@ -171,7 +171,9 @@ def judge(pair: Pair, method: str, start: Trainer, before: State) -> dict[str, A
         "spots": pair.spatial.n_obs,
         "panel": len(pair.panel),
         "warm_up": found.warm_up_accuracy,
-        **alignment(space, known, tissue, pair.tissue_labels, SEED, weights),
+        **dataclasses.asdict(
+            alignment_quality(space, known, tissue, pair.tissue_labels, SEED, weights)
+        ),
         "knn_before": knn_accuracy(pair, shared, space, before.placement.z),
         "knn_after": knn_accuracy(pair, shared, space, found.after.placement.z),
         "validation_before": before.validation,
@@ -185,7 +187,7 @@ def knn_accuracy(pair: Pair, shared: Array | None, space: Array, tissue: Array) 
     if shared is None or pair.tissue_labels is None:
         return None
     found = latent.knn_cross_modal(space, shared, tissue, pair.tissue_labels, (KNN,))
-    return None if found is None else found[0][str(KNN)]["accuracy"]
+    return None if found is None else found[0][str(KNN)].accuracy
 
 
 def intrinsic_dimension(points: Array) -> float:

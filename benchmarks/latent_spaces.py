@@ -86,7 +86,7 @@ def scores_of(pair: Pair, seed: int, cache: Path) -> dict[str, tuple[float, floa
     for name, space in (spaces | alternatives(aligned, pair, adjacency)).items():
         scores = domain_scores(space, labels, seed)
         assert scores is not None
-        judged[name] = (scores["ari"], scores["macro_f1"])
+        judged[name] = (scores.ari, scores.macro_f1)
     return judged
 
 

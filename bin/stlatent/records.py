@@ -564,7 +564,8 @@ class AlignmentQuality(_Strict):
     """How well tissue and reference are mixed, and labels kept apart.
 
     ``auroc_*`` weigh the reference by the tissue's composition, ``auroc_all_*`` do not;
-    ``reference_used`` is the effective share of the reference under those weights.
+    ``reference_used`` is the effective share of the reference under those weights. cLISI and purity need labels of the
+    reference.
     """
 
     reference_used: float | None
@@ -572,10 +573,10 @@ class AlignmentQuality(_Strict):
     auroc_all_before: float | None
     auroc_after: float | None
     auroc_all_after: float | None
-    clisi_before: float | None
-    clisi_after: float | None
-    label_purity_reference: float | None
-    label_purity_joint: float | None
+    clisi_before: float | None = None
+    clisi_after: float | None = None
+    label_purity_reference: float | None = None
+    label_purity_joint: float | None = None
 
 
 @dataclass(frozen=True)

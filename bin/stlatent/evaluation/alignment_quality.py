@@ -1,17 +1,16 @@
-"""The evaluation of one aligned sample: latent spaces, labels across modalities, mixing."""
+"""How well a tissue is aligned with its reference: labels across modalities, and mixing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.evaluation import latent
-from stlatent.evaluation.domains import judge_domains
-from stlatent.expression import reference_expression
-from stlatent.sampling import subset
+from stlatent.records import AlignmentQuality, KnnCrossModal
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,64 +26,23 @@ def labels_of(adata: AnnData) -> Array | None:
     return column.astype(object).where(column.notna(), "").astype(str).to_numpy().astype(str)
 
 
-def evaluate(
-    aligned: AnnData,
-    reference: AnnData,
-    tissue_labels: Array | None,
-    hvg: list[str],
-    seed: int = 0,
-    spaces: dict[str, Array] | None = None,
-) -> dict[str, Any]:
-    """Return ``knn_reference``, ``knn_cross_modal``, ``alignment`` and ``domains``.
+def knn_cross_modal(
+    space: Array, labels: Array | None, tissue: dict[str, Array], known: Array | None
+) -> KnnCrossModal | None:
+    """Predict the tissue's labels from the reference, before and after it is matched to it.
 
     Parameters
     ----------
-    aligned
-        Output of ALIGN.
-    reference
-        QC'd reference with ``obsm['X_vae']``.
-    tissue_labels
-        Labels of the spots, or None.
-    hvg
-        Genes of the PCA that ``X_vae`` is compared with.
-    seed
-        Of subsets and cross-validation: at most `latent.MAX_OBSERVATIONS` a side are used.
-    spaces
-        Of the tissue, judged by its labels (`domains.tissue_spaces`).
+    space, labels
+        Latent positions of the reference and its labels, empty where missing, or None.
+    tissue, known
+        Latent positions of the tissue by slot: `slots.X_UNALIGNED` and `slots.X_ALIGNED`; and its
+        labels.
+
+    Returns
+    -------
+    None without labels of both, or with fewer than two in common.
     """
-    cells = subset(reference.n_obs, latent.MAX_OBSERVATIONS, seed)
-    spots = subset(aligned.n_obs, latent.MAX_OBSERVATIONS, seed)
-    space = np.asarray(reference.obsm[slots.X_VAE])[cells]
-    tissue = {
-        slot: np.asarray(aligned.obsm[slot])[spots] for slot in (slots.X_UNALIGNED, slots.X_ALIGNED)
-    }
-    labels = labels_of(reference)
-    labels = None if labels is None else labels[cells]
-    known = None if tissue_labels is None else tissue_labels[spots]
-    knn_reference = None
-    if labels is not None:
-        pca = _reference_components(reference, cells, hvg, space.shape[1], seed)
-        knn_reference = _knn_reference({slots.X_VAE: space, "pca": pca}, labels, seed)
-        if knn_reference is not None:
-            knn_reference["label_key"] = slots.facts(reference)["label_key"]
-    return {
-        "knn_reference": knn_reference,
-        "knn_cross_modal": _knn_cross_modal(space, labels, tissue, known),
-        "alignment": alignment(space, labels, tissue, known, seed),
-        "domains": judge_domains({k: v[spots] for k, v in (spaces or {}).items()}, known, seed),
-    }
-
-
-def _knn_reference(spaces: dict[str, Array], labels: Array, seed: int) -> dict[str, Any] | None:
-    scores = {
-        name: latent.knn_cross_validated(space, labels, seed) for name, space in spaces.items()
-    }
-    return None if None in scores.values() else {"spaces": scores}
-
-
-def _knn_cross_modal(
-    space: Array, labels: Array | None, tissue: dict[str, Array], known: Array | None
-) -> dict[str, Any] | None:
     if labels is None or known is None:
         return None
     before, after = (
@@ -93,24 +51,17 @@ def _knn_cross_modal(
     )
     if before is None or after is None:
         return None
-    return {"k": after[0], "k_before": before[0], "n_shared_labels": after[1]}
+    return KnnCrossModal(k=after[0], k_before=before[0], n_shared_labels=after[1])
 
 
-def _reference_components(
-    reference: AnnData, cells: Array, hvg: list[str], n_components: int, seed: int
-) -> Array:
-    values = reference_expression(reference, cells, hvg)
-    return latent.principal_components(values, n_components, seed)
-
-
-def alignment(
+def alignment_quality(
     space: Array,
     labels: Array | None,
     tissue: dict[str, Array],
     known: Array | None,
     seed: int,
     weights: Array | None = None,
-) -> dict[str, float | None]:
+) -> AlignmentQuality:
     """AUROC, cLISI and purity, before and after.
 
     The AUROC is that against the part of the reference that the tissue is made of: its clusters
@@ -138,28 +89,33 @@ def alignment(
     """
     if weights is None:
         weights = composition_weights(space, tissue[slots.X_UNALIGNED], seed)
-    result: dict[str, float | None] = {"reference_used": effective_share(weights)}
     enough = min(len(space), len(tissue[slots.X_UNALIGNED])) >= latent.N_FOLDS
-    for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):
-        for name, used in (("auroc", weights), ("auroc_all", None)):
-            found = latent.c2st_auroc(space, tissue[slot], seed, used) if enough else None
-            result[f"{name}_{when}"] = found
-    result |= dict.fromkeys(
-        ("clisi_before", "clisi_after", "label_purity_reference", "label_purity_joint")
+
+    def auroc(slot: str, used: Array | None) -> float | None:
+        return latent.c2st_auroc(space, tissue[slot], seed, used) if enough else None
+
+    found = AlignmentQuality(
+        reference_used=effective_share(weights),
+        auroc_before=auroc(slots.X_UNALIGNED, weights),
+        auroc_all_before=auroc(slots.X_UNALIGNED, None),
+        auroc_after=auroc(slots.X_ALIGNED, weights),
+        auroc_all_after=auroc(slots.X_ALIGNED, None),
     )
     if labels is None or not (labels != "").any():
-        return result
+        return found
     labels = latent.matchable(labels)
     space, labels = space[labels != ""], labels[labels != ""]
     n = len(space)
-    result["label_purity_reference"] = latent.label_purity(
-        space, latent.memberships(labels, np.unique(labels))
+    alone = latent.memberships(labels, np.unique(labels))
+    before = _joint(space, labels, tissue[slots.X_UNALIGNED], known)
+    after = _joint(space, labels, tissue[slots.X_ALIGNED], known)
+    return replace(
+        found,
+        clisi_before=latent.clisi(*before, n),
+        clisi_after=latent.clisi(*after, n),
+        label_purity_reference=latent.label_purity(space, alone),
+        label_purity_joint=latent.label_purity(*after, n),
     )
-    for when, slot in (("before", slots.X_UNALIGNED), ("after", slots.X_ALIGNED)):
-        joint, membership = _joint(space, labels, tissue[slot], known)
-        result[f"clisi_{when}"] = latent.clisi(joint, membership, n)
-    result["label_purity_joint"] = latent.label_purity(joint, membership, n)
-    return result
 
 
 def _joint(space: Array, labels: Array, tissue: Array, known: Array | None) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from stlatent import graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.evaluation import latent
+from stlatent.records import Domains, DomainScores
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,7 +62,7 @@ def tissue_spaces(
     return spaces
 
 
-def domain_scores(space: Array, labels: Array, seed: int) -> dict[str, float] | None:
+def domain_scores(space: Array, labels: Array, seed: int) -> DomainScores | None:
     """Return how well one space represents labels: by its neighbours and by its clusters.
 
     Parameters
@@ -89,21 +90,23 @@ def domain_scores(space: Array, labels: Array, seed: int) -> dict[str, float] | 
     clusterings = [
         KMeans(n_labels, n_init=3, random_state=seed + i).fit_predict(space) for i in range(N_SEEDS)
     ]
-    return {
-        "macro_f1": found[str(KNN)]["macro_f1"],
-        "ari": float(np.mean([adjusted_rand_score(labels, c) for c in clusterings])),
-        "nmi": float(np.mean([normalized_mutual_info_score(labels, c) for c in clusterings])),
-    }
+    return DomainScores(
+        macro_f1=found[str(KNN)].macro_f1,
+        ari=float(np.mean([adjusted_rand_score(labels, c) for c in clusterings])),
+        nmi=float(np.mean([normalized_mutual_info_score(labels, c) for c in clusterings])),
+    )
 
 
-def judge_domains(
-    spaces: dict[str, Array], labels: Array | None, seed: int
-) -> dict[str, Any] | None:
-    """Return ``n_labels``, ``n_locations`` and the scores of every space, or None without labels."""
+def judge_domains(spaces: dict[str, Array], labels: Array | None, seed: int) -> Domains | None:
+    """Return the scores of every space, or None without labels."""
     if labels is None or not spaces:
         return None
-    scores = {name: domain_scores(space, labels, seed) for name, space in spaces.items()}
-    if any(found is None for found in scores.values()):
-        return None
+    scores = {}
+    for name, space in spaces.items():
+        found = domain_scores(space, labels, seed)
+        # Labels decide, not spaces.
+        if found is None:
+            return None
+        scores[name] = found
     known = labels[labels != ""]
-    return {"n_labels": len(np.unique(known)), "n_locations": len(known), "spaces": scores}
+    return Domains(len(np.unique(known)), len(known), scores)

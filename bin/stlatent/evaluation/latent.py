@@ -15,10 +15,10 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from stlatent.records import ByNeighbours, Classified
 from stlatent.sampling import subset
 
 Array = np.ndarray
-Scores = dict[str, dict[str, float]]
 
 KS = (5, 15, 30)
 N_FOLDS = 5
@@ -31,7 +31,7 @@ PURITY_NEIGHBORS = 15
 
 def knn_cross_validated(
     space: Array, labels: Array, seed: int, ks: Sequence[int] = KS
-) -> Scores | None:
+) -> ByNeighbours | None:
     """Accuracy and macro-F1 of a k-nearest-neighbour classifier, stratified 5-fold.
 
     Predictions of all folds are pooled. Classes with fewer than `MIN_CLASS` members and observations
@@ -39,7 +39,7 @@ def knn_cross_validated(
 
     Returns
     -------
-    ``{"5": {"accuracy", "macro_f1"}, ..}`` by k, or None with fewer than two classes.
+    Scores by k, or None with fewer than two classes.
     """
     usable = labels != ""
     values, counts = np.unique(labels[usable], return_counts=True)
@@ -62,7 +62,7 @@ def knn_cross_modal(
     tissue: Array,
     tissue_labels: Array,
     ks: Sequence[int] = KS,
-) -> tuple[Scores, int] | None:
+) -> tuple[ByNeighbours, int] | None:
     """Predict labels of the tissue from the reference's, over the labels that both have.
 
     Labels match ignoring case and surrounding blanks.
@@ -267,8 +267,8 @@ def _entropy(p: Array) -> Array:
     return -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1, keepdims=True)
 
 
-def _agreement(labels: Array, predicted: Array) -> dict[str, float]:
-    return {
-        "accuracy": float((labels == predicted).mean()),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-    }
+def _agreement(labels: Array, predicted: Array) -> Classified:
+    return Classified(
+        accuracy=float((labels == predicted).mean()),
+        macro_f1=float(f1_score(labels, predicted, average="macro", zero_division=0)),
+    )
