@@ -13,14 +13,15 @@ from stlatent.inputs import genes
 
 @click.command()
 @click.option("--reference", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--n-top", type=click.IntRange(min=1), default=2000, show_default=True)
+@click.option("--n-top", type=click.IntRange(min=1), required=True)
+@click.option("--settings", default="", help="Key of the settings of this step.")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
 @failures.exit_codes("SELECT_GENES")
-def main(reference: Path, n_top: int, output: Path, failure: Path) -> None:
+def main(reference: Path, n_top: int, settings: str, output: Path, failure: Path) -> None:
     """Write the most variable genes of a reference, one a line, best first."""
     adata = slots.read(reference, slots.INGESTED_REFERENCE)
-    with failures.step("SELECT_GENES", slots.facts(adata)["source"], "reference", failure):
+    with failures.step("SELECT_GENES", slots.facts(adata)["source"], "reference", failure, settings=settings):
         ranked = genes.rank_genes(adata, n_top)
         output.write_text("\n".join(ranked[:n_top]) + "\n")
 

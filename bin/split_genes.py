@@ -20,6 +20,7 @@ from stlatent.records import Population
 @click.option("--genes", "choice", default="hvg", show_default=True, help="As for impute.py.")
 @click.option("--evaluation-genes", type=click.IntRange(min=0), default=300, show_default=True)
 @click.option("--n-alignment-genes", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--settings", default="", help="Key of the settings of this step.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
@@ -32,6 +33,7 @@ def main(
     choice: str,
     evaluation_genes: int,
     n_alignment_genes: int,
+    settings: str,
     seed: int,
     output_dir: Path,
     failure: Path,
@@ -40,7 +42,7 @@ def main(
     tissue = slots.read(spatial, slots.INGESTED_SPATIAL)
     cells = slots.read(reference, slots.INGESTED_REFERENCE)
     sample = slots.facts(tissue)["source"]
-    with failures.step("SPLIT_GENES", sample, "sample", failure):
+    with failures.step("SPLIT_GENES", sample, "sample", failure, settings=settings):
         ranking = hvg.read_text().splitlines()
         shared = genes.shared_genes(tissue, cells)
         delivered, _ = genes.delivered_genes(choice, cells.var_names.tolist(), ranking)

@@ -23,7 +23,7 @@ process ALIGN {
     mkdir ${meta.fold}
     align.py --spatial ${spatial} --reference ${reference} --vae ${vae} --fold ${fold} \
         --settings ${settingsKey(settings)} \\
-        --alignment ${settings.alignment} --n-neighbors ${settings.n_neighbors} \\
+        --method ${settings.alignment} --n-neighbors ${settings.n_neighbors} \\
         --pretrain-epochs ${settings.alignment_pretrain_epochs} \
         --discriminator-epochs ${settings.alignment_discriminator_epochs} --epochs ${settings.alignment_epochs} \\
         --inner-folds ${settings.inner_folds} --seed ${meta.seed} \\
