@@ -220,7 +220,7 @@ class Sample(_Strict):
 
 
 @dataclass(frozen=True)
-class Warning(_Strict):
+class InputWarning(_Strict):
     """Something to look at in a sample that can run."""
 
     id: str
@@ -237,7 +237,8 @@ class Failure(Record):
     id
         Sample or reference.
     settings
-        Key of the settings of the step and of those before it; the arm in steps that know it.
+        Key of the settings of the step and of those before it; in steps that know the arm, its
+        name, or several names after commas.
     fold, method
         Where only that fold, or only that baseline, failed.
     source
@@ -266,7 +267,7 @@ class CheckedInput(Record):
     valid: bool
     samples: list[Sample]
     failures: list[Failure]
-    warnings: list[Warning]
+    warnings: list[InputWarning]
     problems: list[Problem]
 
 
@@ -760,6 +761,142 @@ class DeadTask(Record):
     time_wanted: str
     accelerator: int | None
     folder: str | None
+
+
+@dataclass(frozen=True)
+class InputPath(_Strict):
+    """Where a distinct input is, as given."""
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    path: str
+    coordinates: str | None
+
+
+@dataclass(frozen=True)
+class Image(_Strict):
+    """A container image, the processes that ran in it, and where its digest is from."""
+
+    name: str
+    processes: list[str]
+    digest: str | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Arm(_Strict):
+    """An arm of a study.
+
+    Attributes
+    ----------
+    keys
+        Of the settings of its tasks, by ``vae``, ``alignment`` and ``imputation``: each stands for
+        the settings of that step and of those before it.
+    same_as
+        An arm before it with equal settings, whose tasks are its own too.
+    parameters
+        Those that differ from the run's.
+    """
+
+    name: str
+    keys: dict[str, str] = field(default_factory=dict)
+    same_as: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSettings(Record):
+    """What the workflow knows of a run: its parameters, facts, GPUs by process, inputs and arms."""
+
+    SUFFIX = "settings.json"
+
+    parameters: dict[str, Any]
+    run: dict[str, Any] = field(default_factory=dict)
+    accelerators: dict[str, int] = field(default_factory=dict)
+    sources: list[InputPath] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
+    arms: list[Arm] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeadlineItem(_Strict):
+    """One number of the headline, and what to know of it."""
+
+    name: str
+    value: str
+    text: str
+
+
+@dataclass(frozen=True)
+class FailedSample(_Strict):
+    """A sample that failed, where and why."""
+
+    id: str
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Headline(Record):
+    """The run in three numbers, how many samples finished, and those that failed."""
+
+    SUFFIX = "headline.json"
+    STEP = "COLLATE"
+
+    finished: int
+    headline: list[HeadlineItem]
+    failed: list[FailedSample]
+
+
+@dataclass(frozen=True)
+class UsedInput(_Strict):
+    """A distinct input, its files, and the samples and references that are made of it."""
+
+    id: str
+    kind: Literal["reference", "spatial"]
+    path: str
+    coordinates: str | None
+    used_by: list[str]
+    files: list[InputFile]
+    coordinates_files: list[InputFile]
+
+
+@dataclass(frozen=True)
+class ProcessCost(_Strict):
+    """What the tasks of one process cost."""
+
+    process: str
+    tasks: int
+    cpu_hours: float
+    gpu_hours: float
+    peak_memory_gb: float | None
+
+
+@dataclass(frozen=True)
+class RunCost(_Strict):
+    """What the tasks of a run cost, failed attempts included."""
+
+    cpu_hours: float
+    cpu_hours_failed: float
+    gpu_hours: float
+    tasks: int
+    processes: list[ProcessCost]
+
+
+@dataclass(frozen=True)
+class Provenance(Record):
+    """What the tasks know for the machine-readable record of the run (RO-Crate)."""
+
+    SUFFIX = "provenance.json"
+    STEP = "COLLATE"
+
+    facts: dict[str, Any]
+    inputs: list[UsedInput]
+    images: list[Image]
+    samples: list[str]
+    references: list[str]
+    failed: list[FailedSample]
+    resources: RunCost | None
 
 
 FOUND: tuple[type[Record], ...] = (

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-Json = dict[str, Any]
+from stlatent import records
 
 # Columns and spelling are those of a real run.
 TASKS = """\
@@ -32,31 +30,34 @@ def write_run(
 ) -> list[Path]:
     """Write the files of a run with ``samples`` finished samples and return their paths.
 
-    ``input.json``, ``params.json`` and ``tasks.tsv`` are among them.
+    ``input.json``, ``settings.json`` and ``tasks.tsv`` are among them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     names = [f"embryo_{place + 1}" for place in range(samples)]
     listed = [
-        {"sample": name, "reference": "atlas_a", "spatial_source": f"spatial_{place + 2}",
-         "reference_source": "reference_2"}
+        records.Sample(name, f"spatial_{place + 2}", "reference_2", "atlas_a")
         for place, name in enumerate(names)
-    ]  # fmt: skip
-    listed += [{"sample": "liver_bad", "reference": "atlas_b"}] if failed else []
-    _json(folder / "input.json", {"valid": True, "samples": listed, "failures": [], "problems": []})
-    _json(folder / "params.json", settings())
+    ]
+    if failed:
+        listed.append(records.Sample("liver_bad", "spatial_9", "reference_9", "atlas_b"))
+    records.CheckedInput(True, listed, [], [], []).write(folder / "input.json")
+    settings().write(folder / "settings.json")
     (folder / "tasks.tsv").write_text(TASKS)
-    _json(folder / "reference_2.checksums.json", checksums("reference_2", "atlas.h5ad"))
-    _json(folder / "spatial_2.checksums.json", checksums("spatial_2", "matrix.mtx", "genes.tsv"))
-    _json(folder / "atlas_a.qc.json", quality("atlas_a", "reference", 9000, rng))
-    _json(folder / "atlas_a.vae_history.json", vae_history("atlas_a", rng))
+    for found in (
+        checksums("reference_2", "atlas.h5ad"),
+        checksums("spatial_2", "matrix.mtx", "genes.tsv"),
+    ):
+        found.write(folder / f"{found.id}.checksums.json")
+    quality("atlas_a", "reference", 9000, rng).write(folder / "atlas_a.qc.json")
+    vae_history("atlas_a", rng).write(folder / "atlas_a.vae_history.json")
     for place, name in enumerate(names):
         troubled = place == 2
         write_sample(folder, name, troubled, n_spots, rng)
     if failed:
-        _json(folder / "liver_bad.qc.json", quality("liver_bad", "spatial", 800, rng))
-        failure = {"id": "liver_bad", "kind": "sample", "step": "SPLIT_GENES", "reason": REASON}
-        _json(folder / "liver_bad.failure.json", failure)
+        quality("liver_bad", "spatial", 800, rng).write(folder / "liver_bad.qc.json")
+        failure = records.Failure("liver_bad", "sample", "SPLIT_GENES", REASON)
+        failure.write(folder / "liver_bad.failure.json")
     return sorted(folder.iterdir())
 
 
@@ -64,93 +65,87 @@ def write_sample(
     folder: Path, name: str, troubled: bool, n_spots: int, rng: np.random.Generator
 ) -> None:
     """Write every file of one sample; a ``troubled`` one trips several health checks."""
-    _json(folder / f"{name}.qc.json", quality(name, "spatial", n_spots, rng))
+    quality(name, "spatial", n_spots, rng).write(folder / f"{name}.qc.json")
     for fold in ("all", "1"):
         history = alignment_history(name, fold, troubled, rng)
-        _json(folder / f"{name}.default.{fold}.alignment_history.json", history)
-        chosen = imputation(name, fold, {"transfer": 0.6, "kernel_ridge": 0.4})
-        if fold == "all":
-            chosen["coverage"] = coverage(0.3 if troubled else 0.05)
-        _json(folder / f"{name}.default.{fold}.imputation.json", chosen)
+        history.write(folder / f"{name}.default.{fold}.alignment_history.json")
+        covered = coverage(0.3 if troubled else 0.05) if fold == "all" else None
+        learned = imputation(name, fold, {"transfer": 0.6, "kernel_ridge": 0.4}, covered)
+        learned.write(folder / f"{name}.default.{fold}.imputation.json")
     table = scores(name, 60, 0.02 if troubled else 1.0, rng)
     table.to_csv(folder / f"{name}.default.scores.csv", index=False)
-    _json(folder / f"{name}.default.maps.json", maps(name, table, n_spots, rng))
-    _json(folder / f"{name}.default.evaluation.json", evaluation(name, troubled, rng))
-    _json(folder / f"{name}.default.calibration.json", calibration(name, troubled))
+    maps(name, table, n_spots, rng).write(folder / f"{name}.default.maps.json")
+    evaluation(name, troubled, rng).write(folder / f"{name}.default.evaluation.json")
+    calibration(name, troubled).write(folder / f"{name}.default.calibration.json")
 
 
-def _json(path: Path, content: Json) -> None:
-    path.write_text(json.dumps(content))
-
-
-def settings() -> Json:
+def settings() -> records.RunSettings:
     """Return parameters and facts of a run."""
-    return {
-        "parameters": {"input": "samples.csv", "n_folds": 5, "n_latent": 10, "interval_level": 90, "genes": "all",
-                       "alignment": "adversarial", "seed": 0, "max_epochs": 400, "email": None},
-        "run": {"name": "nostalgic_turing", "pipeline_version": "0.1.0",
-                "nextflow_version": "25.04.4", "code_fingerprint": "3f9a1c0d2b7e",
-                "profile": "standard", "revision": None, "container_engine": "docker"},
-        "accelerators": {"ALIGN": 1},
-        "sources": [
-            {"id": "reference_2", "kind": "reference", "path": "/data/atlas.h5ad", "coordinates": None},
-            {"id": "spatial_2", "kind": "spatial", "path": "s3://bucket/embryo 1", "coordinates": None},
+    return records.RunSettings(
+        parameters={"input": "samples.csv", "n_folds": 5, "n_latent": 10, "interval_level": 90, "genes": "all",
+                    "alignment": "adversarial", "seed": 0, "max_epochs": 400, "email": None},
+        run={"name": "nostalgic_turing", "pipeline_version": "0.1.0",
+             "nextflow_version": "25.04.4", "code_fingerprint": "3f9a1c0d2b7e",
+             "profile": "standard", "revision": None, "container_engine": "docker"},
+        accelerators={"ALIGN": 1},
+        sources=[
+            records.InputPath("reference_2", "reference", "/data/atlas.h5ad", None),
+            records.InputPath("spatial_2", "spatial", "s3://bucket/embryo 1", None),
         ],
-        "images": [
-            {"name": "stlatent:0.1.0-cpu", "processes": ["SCORE"], "digest": f"sha256:{SHA}",
-             "basis": "the registry"},
-            {"name": "stlatent:0.1.0-gpu", "processes": ["ALIGN"], "digest": None,
-             "basis": "named by tag, not by digest"},
+        images=[
+            records.Image("stlatent:0.1.0-cpu", ["SCORE"], f"sha256:{SHA}", "the registry"),
+            records.Image("stlatent:0.1.0-gpu", ["ALIGN"], None, "named by tag, not by digest"),
         ],
-    }  # fmt: skip
+    )  # fmt: skip
 
 
-def checksums(identifier: str, *names: str) -> Json:
+def checksums(identifier: str, *names: str) -> records.Checksums:
     """Return sizes and checksums of the files of one input."""
-    files = [{"name": name, "bytes": 3_500_000, "sha256": SHA} for name in names]
-    return {"id": identifier, "kind": identifier.split("_")[0], "data": files, "coordinates": []}
+    files = [records.InputFile(name, 3_500_000, SHA) for name in names]
+    return records.Checksums(identifier, identifier.split("_")[0], files, [])
 
 
-def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> Json:
+def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> records.QualityControl:
     """Return a QC summary."""
     few, shallow = int(size * rng.uniform(0.02, 0.08)), int(size * rng.uniform(0.01, 0.03))
     kept = size - few - shallow // 2
     deep = 6000.0 if kind == "reference" else 1200.0
     bins = np.linspace(0, 3 * deep, 40)
 
-    def histogram(scale: float) -> list[list[float]]:
+    def histogram(scale: float) -> list[records.Point]:
         x = np.log10(1 + bins * scale)
         shape = bins / (deep * 0.4)
-        return [[float(a), int(size * b * np.exp(-b) / 10)] for a, b in zip(x, shape, strict=True)]
+        return [(float(a), int(size * b * np.exp(-b) / 10)) for a, b in zip(x, shape, strict=True)]
 
-    def level(counts: float) -> Json:
-        return {"median_counts": counts, "median_genes": counts / 2, "median_mito_percent": 3.1}
-
-    return {
-        "id": name, "kind": kind, "counts": True,
-        "before": {"observations": size, "genes": 19738, **level(deep * 0.97)},
-        "after": {"observations": kept, "genes": 17000, **level(deep)},
-        "removed": {"observations": {"min_counts": few, "min_genes": shallow, "max_mito": 0,
-                                     "mad_outlier": 0}, "genes": {"min_cells": 2738}},
-        "thresholds": {"min_counts": 10, "min_genes": 3, "min_cells": 1, "max_mito_percent": 50,
-                       "mad": 0},
-        "histograms": {"counts": histogram(1.0), "genes": histogram(0.4)},
-    }  # fmt: skip
+    removed = {"min_counts": few, "min_genes": shallow, "max_mito": 0, "mad_outlier": 0}
+    return records.QualityControl(
+        id=name,
+        kind=kind,
+        counts=True,
+        before=records.Overview(size, 19738, deep * 0.97, deep * 0.97 / 2, 3.1),
+        after=records.Overview(kept, 17000, deep, deep / 2, 3.1),
+        removed=records.Removed(removed, {"min_cells": 2738}),
+        thresholds=records.Thresholds(10, 3, 1, 50),
+        histograms=records.Histograms(histogram(1.0), histogram(0.4)),
+    )
 
 
-def vae_history(name: str, rng: np.random.Generator) -> Json:
+def vae_history(name: str, rng: np.random.Generator, settings: str = "") -> records.VaeHistory:
     """Return the training history of a VAE."""
     epochs = np.arange(1, 161)
     train = 900 * np.exp(-epochs / 25) + 1400 + rng.normal(0, 4, 160)
     validation = 880 * np.exp(-epochs / 25) + 1450 + 0.1 * epochs + rng.normal(0, 6, 160)
-    return {
-        "id": name, "epoch": epochs.tolist(), "best_epoch": 141, "seconds": 61.2,
-        "series": {"train_loss": train.tolist(), "validation_loss": validation.tolist(),
-                   "kl_weight": np.minimum(1, epochs / 80).tolist()},
-    }  # fmt: skip
+    series = {
+        "train_loss": train.tolist(),
+        "validation_loss": validation.tolist(),
+        "kl_weight": np.minimum(1, epochs / 80).tolist(),
+    }
+    return records.VaeHistory(name, settings, epochs.tolist(), series, 141, 61.2, [128])
 
 
-def alignment_history(name: str, fold: str, troubled: bool, rng: np.random.Generator) -> Json:
+def alignment_history(
+    name: str, fold: str, troubled: bool, rng: np.random.Generator, settings: str = ""
+) -> records.AlignmentHistory:
     """Return the history of one fit through its three phases."""
     phases = ["pretrain"] * 60 + ["discriminator"] * 20 + ["adversarial"] * 60
     epochs = np.arange(140)
@@ -173,26 +168,48 @@ def alignment_history(name: str, fold: str, troubled: bool, rng: np.random.Gener
         "discriminator_loss": [None] * 60 + (0.6 + rng.normal(0, 0.03, 80)).tolist(),
         "discriminator_accuracy": accuracy,
     }
-    return {"id": name, "arm": "default", "fold": fold, "phase": phases,
-            "epoch": epochs.tolist(), "series": series, "n_panel_genes": 34 if troubled else 500,
-            "n_neighbors": 8, "seconds": 12.0, "warm_up_accuracy": top}  # fmt: skip
+    return records.AlignmentHistory(
+        id=name,
+        settings=settings,
+        fold=fold,
+        seed=0,
+        phase=phases,
+        epoch=epochs.tolist(),
+        series=series,
+        n_panel_genes=34 if troubled else 500,
+        n_neighbors=8,
+        warm_up_accuracy=top,
+        validation={"X_unaligned": 0.3, "X_aligned": 0.4},
+        imputation_space="X_aligned",
+        seconds=12.0,
+        batch_sizes=[1024],
+    )
 
 
-def imputation(name: str, fold: str, weights: dict[str, float]) -> Json:
-    """Return what the imputer chose in one fold."""
-    return {"sample": name, "arm": "default", "fold": fold, "default_method": "stack",
-            "weights": weights, "inner_correlation": dict.fromkeys(weights, 0.4)}  # fmt: skip
+def imputation(
+    name: str,
+    fold: str,
+    weights: dict[str, float],
+    coverage: records.ReferenceCoverage | None = None,
+    settings: str = "",
+) -> records.Imputation:
+    """Return what the imputer learned in one fold."""
+    correlation = dict.fromkeys(weights, 0.4)
+    return records.Imputation(name, settings, fold, 0, "stack", weights, correlation, [], coverage)
 
 
-def coverage(share: float) -> Json:
+def coverage(share: float) -> records.ReferenceCoverage:
     """Return the coverage of a tissue whose left edge the reference lacks."""
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 1000, (400, 2))
     lacking = places[:, 0] < 1000 * share
     values = np.where(lacking, 0.1, 0.98) + rng.uniform(0, 0.02, 400)
-    groups = {"edge": {"n": 90, "uncovered": 0.8}, "middle": {"n": 310, "uncovered": 0.0}}
-    return {"uncovered": float(lacking.mean()), "false_discovery_rate": 0.1, "by_label": groups,
-            "map": {"coordinates": places.tolist(), "coverage": values.tolist()}}  # fmt: skip
+    groups = {
+        "edge": records.UncoveredLocations(90, 0.8),
+        "middle": records.UncoveredLocations(310, 0.0),
+    }
+    drawn = records.CoverageMap([(x, y) for x, y in places.tolist()], values.tolist())
+    return records.ReferenceCoverage(float(lacking.mean()), 0.1, groups, drawn, None)
 
 
 def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.DataFrame:
@@ -217,7 +234,7 @@ def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.
     return pd.DataFrame(rows)
 
 
-def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator) -> Json:
+def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator) -> records.Maps:
     """Return maps of held-out genes on a rounded tissue."""
     side = int(np.ceil(np.sqrt(n_spots * 1.3)))
     x, y = (grid.ravel().astype(float) for grid in np.meshgrid(np.arange(side), np.arange(side)))
@@ -232,73 +249,94 @@ def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator)
         level = np.exp(wave)
         noisy = level * score["pcc"] + (1 - score["pcc"]) * rng.permutation(level)
         genes.append(
-            {"gene": score["gene"], "fold": str(score["fold"]), "pcc": score["pcc"],
-             "pcc_normalised": score["pcc_normalised"],
-             "measured": rng.poisson(2 * level).tolist(), "imputed": noisy.round(3).tolist()}
-        )  # fmt: skip
-    return {"sample": name, "arm": "default", "genes": genes,
-            "coordinates": np.column_stack([x, y]).tolist()}  # fmt: skip
+            records.MapGene(
+                score["gene"],
+                str(score["fold"]),
+                score["pcc"],
+                score["pcc_normalised"],
+                rng.poisson(2 * level).astype(float).tolist(),
+                noisy.round(3).tolist(),
+            )
+        )
+    places = list(zip(x.tolist(), y.tolist(), strict=True))
+    return records.Maps(name, "default", "stlatent", places, genes)
 
 
-def evaluation(name: str, troubled: bool, rng: np.random.Generator) -> Json:
+def evaluation(
+    name: str, troubled: bool, rng: np.random.Generator, arm: str = "default"
+) -> records.Evaluation:
     """Return an evaluation of latent spaces; the first samples have labelled tissue."""
 
-    def by_k(level: float) -> Json:
+    def by_k(level: float) -> dict[str, records.Classified]:
         shift = {"5": -0.01, "15": 0.0, "30": -0.02}
-        return {k: {"accuracy": level + 0.05 + d, "macro_f1": level + d} for k, d in shift.items()}
+        return {k: records.Classified(level + 0.05 + d, level + d) for k, d in shift.items()}
 
-    reference = {"label_key": "cell_type", "spaces": {"X_vae": by_k(0.84), "pca": by_k(0.81)}}
-    cross = {"k": by_k(0.45), "n_shared_labels": 7}
-    alignment = {
-        "auroc_before": 0.99, "auroc_after": 0.93 if troubled else 0.58 + rng.uniform(0, 0.1),
-        "clisi_before": 0.91, "clisi_after": 0.88, "label_purity_reference": 0.90,
-        "label_purity_joint": 0.86,
-    }  # fmt: skip
-    return {"sample": name, "arm": "default", "knn_reference": reference,
-            "knn_cross_modal": cross if name in LABELLED else None, "alignment": alignment,
-            "domains": domains() if name in LABELLED else None,
-            "n_shared_genes": 34 if troubled else 500}  # fmt: skip
+    spaces = {"X_vae": by_k(0.84), "pca": by_k(0.81)}
+    is_labelled = name in LABELLED
+    return records.Evaluation(
+        sample=name,
+        arm=arm,
+        knn_reference=records.KnnReference("cell_type", spaces),
+        knn_cross_modal=records.KnnCrossModal(by_k(0.45), by_k(0.4), 7) if is_labelled else None,
+        alignment=records.AlignmentQuality(
+            reference_used=0.8,
+            auroc_before=0.99,
+            auroc_all_before=0.99,
+            auroc_after=0.93 if troubled else 0.58 + rng.uniform(0, 0.1),
+            auroc_all_after=0.9,
+            clisi_before=0.91,
+            clisi_after=0.88,
+            label_purity_reference=0.90,
+            label_purity_joint=0.86,
+        ),
+        domains=domains() if is_labelled else None,
+        n_shared_genes=34 if troubled else 500,
+    )
 
 
-def domains() -> Json:
+def domains() -> records.Domains:
     """Return scores of the tissue's spaces by its labels."""
     levels = {"X_joint": 0.5, "X_spatial": 0.48, "X_unaligned": 0.3, "X_aligned": 0.27, "pca": 0.33,
               "pca_smoothed": 0.45}  # fmt: skip
     spaces = {
-        name: {"macro_f1": level + 0.3, "ari": level, "nmi": level + 0.1}
+        name: records.DomainScores(level + 0.3, level, level + 0.1)
         for name, level in levels.items()
     }
-    return {"n_labels": 6, "n_locations": 400, "spaces": spaces}
+    return records.Domains(6, 400, spaces)
 
 
-def calibration(name: str, troubled: bool) -> Json:
+def calibration(name: str, troubled: bool, arm: str = "default") -> records.Calibration:
     """Return what calibration found; a ``troubled`` sample's intervals are too narrow."""
     gap = 14.0 if troubled else 0.5
-    levels = [{"level": level, "coverage": level - gap, "width": level / 40,
-               "flat_coverage": float(level), "flat_width": level / 35}
-              for level in (50, 67, 80, 90, 95)]  # fmt: skip
-    curve = [[share / 20, 0.7 - 0.015 * share] for share in range(1, 21)]
-    judged = {"auroc": 0.84, "calibration_error": 0.05, "correlation": 0.7, "share": 0.6,
-              "mean": 0.4, "risk_coverage": curve}  # fmt: skip
-    validation = {
-        "n_genes": 60, "pcc_normalised": judged, "pcc": judged,
-        "labels": {"high": {"genes": 20, "above": 18}, "medium": {"genes": 20, "above": 13},
-                   "low": {"genes": 20, "above": 5}},
-    }  # fmt: skip
+    levels = [
+        records.IntervalLevel(level, level - gap, level / 40, float(level), level / 35)
+        for level in (50, 67, 80, 90, 95)
+    ]
+    curve = [(share / 20, 0.7 - 0.015 * share) for share in range(1, 21)]
+    judged = records.Judged(0.84, 0.05, 0.7, 0.6, 0.4, curve)
+    counts = {"high": (20, 18), "medium": (20, 13), "low": (20, 5)}
+    tested = {label: records.LabelCount(*count) for label, count in counts.items()}
+    validation = records.Validation(60, judged, judged, tested)
 
-    def listed(*reliabilities: float) -> list[Json]:
-        return [{"gene": f"New<{r}>", "reliability": r, "predicted_pcc": r / 2, "label": "high",
-                 "measured": False} for r in reliabilities]  # fmt: skip
+    def listed(*reliabilities: float) -> list[records.ListedGene]:
+        return [records.ListedGene(f"New<{r}>", r, r / 2, "high", False) for r in reliabilities]
 
-    counted = {"high": 300, "medium": 700, "low": 980, "not testable": 20}
-    return {
-        "sample": name, "arm": "default", "n_genes": 2000, "n_unmeasured": 1500, "panel": True,
-        "population": {"name": "delivered", "n_genes": 500, "n_drawn": 60}, "n_held_out": 60,
-        "n_without_interval": 120,
-        "labels": counted, "labels_unmeasured": {"high": 200, "medium": 500, "low": 800},
-        "intervals": {"n_genes": 60, "n_without": 2, "levels": levels, "genes_within": 0.9},
-        "intervals_calibrated": True, "intervals_reason": "", "interval_level": 90,
-        "reliability": {"threshold": 0.3, "from": "tissue", "n_genes": 60,
-                        "validation": validation, "prior_validation": validation},
-        "most_reliable": listed(0.97, 0.95), "least_reliable": listed(0.02, 0.03),
-    }  # fmt: skip
+    return records.Calibration(
+        sample=name,
+        arm=arm,
+        population=records.Population("delivered", 500, 60),
+        n_genes=2000,
+        panel=True,
+        n_unmeasured=1500,
+        n_held_out=60,
+        n_without_interval=120,
+        labels={"high": 300, "medium": 700, "low": 980, "not testable": 20},
+        labels_unmeasured={"high": 200, "medium": 500, "low": 800},
+        intervals=records.IntervalCoverage(60, 2, 0.9, levels),
+        intervals_calibrated=True,
+        intervals_reason="",
+        interval_level=90,
+        reliability=records.Reliability(0.3, "tissue", 60, validation, validation),
+        most_reliable=listed(0.97, 0.95),
+        least_reliable=listed(0.02, 0.03),
+    )

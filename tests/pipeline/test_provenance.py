@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,17 @@ from builders.project import DEMO, ROOT
 from builders.report_inputs import SHA, write_run
 from describe_input import main as describe_input
 from stlatent.inputs.checksums import checksums
+from stlatent.records import InputFile, Provenance
 from stlatent.report import write_report
 from stlatent.report.chapters import about
 from stlatent.report.run import provenance
-from stlatent.report.run.read import Run, load
+from stlatent.report.run.model import Run
+from stlatent.report.run.read import load
 
 
 def given(folder: Path) -> Run:
     write_run(folder, samples=2)
-    paths = [folder / name for name in ("input.json", "params.json", "tasks.tsv")]
+    paths = [folder / name for name in ("input.json", "settings.json", "tasks.tsv")]
     files = [*folder.glob("*.checksums.json"), *folder.glob("*.vae_history.json")]
     return load(files, *paths)
 
@@ -89,17 +92,17 @@ def test_describing_an_input_sums_it_but_nothing_of_unknown_format(tmp_path: Pat
 
 
 def test_the_record_tells_which_file_became_what(tmp_path: Path) -> None:
-    told = provenance.record(given(tmp_path))
-    reference, spatial = told["inputs"]
-    assert (reference["path"], reference["used_by"]) == ("/data/atlas.h5ad", ["atlas_a"])
-    assert spatial["used_by"] == ["embryo_1"]
-    assert [file["sha256"] for file in spatial["files"]] == [SHA, SHA]
-    assert told["samples"] == ["embryo_1", "embryo_2", "liver_bad"]
+    found = provenance.record(given(tmp_path))
+    reference, spatial = found.inputs
+    assert (reference.path, reference.used_by) == ("/data/atlas.h5ad", ["atlas_a"])
+    assert spatial.used_by == ["embryo_1"]
+    assert [file.sha256 for file in spatial.files] == [SHA, SHA]
+    assert found.samples == ["embryo_1", "embryo_2", "liver_bad"]
     # No VAE of the other one: what may lie in its folder is not of this run.
-    assert told["references"] == ["atlas_a"]
-    assert told["failed"] and told["resources"]["tasks"] == 4
-    assert told["resources"]["processes"][2]["peak_memory_gb"] is None
-    json.dumps(told, allow_nan=False)
+    assert found.references == ["atlas_a"]
+    assert found.failed and found.resources is not None and found.resources.tasks == 4
+    assert found.resources.processes[2].peak_memory_gb is None
+    found.write(tmp_path / "provenance.json")
 
 
 def test_the_report_shows_inputs_and_images(tmp_path: Path) -> None:
@@ -122,13 +125,13 @@ def test_the_report_shows_inputs_and_images(tmp_path: Path) -> None:
 
 def test_many_files_are_cut_in_the_report_alone(tmp_path: Path) -> None:
     run = given(tmp_path)
-    file = {"name": "chunk", "bytes": 10, "sha256": None}
-    run.checksums["spatial_2"]["data"] = [file] * 300
+    chunks = [InputFile("chunk", 10, None)] * 300
+    run.checksums["spatial_2"] = replace(run.checksums["spatial_2"], data=chunks)
     (shown,) = about.input_files(run)
     assert "101 more are in" in shown.body and "not read" in shown.body
     write_report(run, tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert len(told["inputs"][1]["files"]) == 300
+    written = Provenance.read(tmp_path / "out" / "provenance.json")
+    assert len(written.inputs[1].files) == 300
 
 
 # As COLLATE tells it: b failed, and the last input is damaged beyond description.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from stlatent.failures import (
     OUT_OF_MEMORY_EXIT,
     DataError,
 )
-from stlatent.records import Fold
+from stlatent.records import DeadTask, Failure, Fold
 from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
 
@@ -259,21 +260,18 @@ def test_nothing_but_the_memory_of_a_gpu_calls_for_smaller_batches(error):
     assert tried == [128]
 
 
-RECORD = {
-    "process": "ALIGN", "tag": "s1 2 seed 0", "exit": 137, "cause": None, "attempts": 3,
-    "memory": "12 GB", "memory_wanted": "12 GB", "time": "36h", "time_wanted": "36h",
-    "folder": "/w/ab/cd",
-}  # fmt: skip
+DEAD = DeadTask(
+    process="ALIGN", tag="s1 fold 2 seed 0", exit=137, cause=None, attempts=3, memory="12 GB",
+    memory_wanted="12 GB", time="36h", time_wanted="36h", accelerator=None, folder="/w/ab/cd",
+)  # fmt: skip
 
 
 def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
-    failure = dead_tasks.failure(RECORD, {"ref"})
-    assert {name: failure[name] for name in ("id", "kind", "step", "fold")} == {
-        "id": "s1", "kind": "sample", "step": "ALIGN", "fold": "2",
-    }  # fmt: skip
-    assert failure["reason"].startswith("out of memory, or killed 3 times (exit status 137)")
-    assert "with 12 GB. Cure: ask for more memory for ALIGN" in failure["reason"]
-    assert failure["reason"].endswith("Log: /w/ab/cd/.command.log")
+    failure = dead_tasks.failure(DEAD, {"ref"})
+    assert failure == Failure("s1", "sample", "ALIGN", failure.reason, fold="2")
+    assert failure.reason.startswith("out of memory, or killed 3 times (exit status 137)")
+    assert "with 12 GB. Cure: ask for more memory for ALIGN" in failure.reason
+    assert failure.reason.endswith("Log: /w/ab/cd/.command.log")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +292,7 @@ def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
     ],
 )
 def test_the_reason_says_what_happened_and_the_cure(changes, says):
-    assert says in dead_tasks.explain(RECORD | changes)
+    assert says in dead_tasks.explain(replace(DEAD, **changes))
 
 
 @pytest.mark.parametrize(
@@ -303,24 +301,25 @@ def test_the_reason_says_what_happened_and_the_cure(changes, says):
         ("QUALITY_CONTROL_REFERENCE", "ref", {"kind": "reference", "step": "QUALITY_CONTROL"}),
         ("COMPARE", "s1 method tangram fold 2", {"method": "tangram", "fold": "2"}),
         ("COMPARE", "s1 method null,knn fold 2", {"method": "null,knn", "fold": "2"}),
-        ("ALIGN", "s1 2 seed 0", {"fold": "2"}),
-        ("SCORE", "s1", {"kind": "sample", "step": "SCORE"}),
+        ("ALIGN", "s1 fold all seed 1 arm A,B", {"fold": "all", "settings": "A,B"}),
+        ("SCORE", "s1", {"kind": "sample", "step": "SCORE", "settings": "", "fold": None}),
     ],
 )
-def test_tags_of_tasks_are_read(process, tag, expected):
-    failure = dead_tasks.failure(RECORD | {"process": process, "tag": tag}, {"ref"})
-    assert expected.items() <= failure.items()
+def test_tags_of_tasks_are_read_by_their_words(process, tag, expected):
+    failure = dead_tasks.failure(replace(DEAD, process=process, tag=tag), {"ref"})
+    assert expected.items() <= asdict(failure).items()
 
 
 def test_the_reason_of_an_input_whose_reading_was_killed_is_filled_in():
-    known = [{"id": "s1", "step": "CHECK_INPUT", "reason": "no result", "source": "spatial_2"}]
-    record = RECORD | {"process": "DESCRIBE_INPUT", "tag": "spatial_2"}
-    assert dead_tasks.failures([record], set(), known) == []
-    assert "no result: out of memory, or killed 3 times" in known[0]["reason"]
+    known = [Failure("s1", "sample", "CHECK_INPUT", "no result", source="spatial_2")]
+    task = replace(DEAD, process="DESCRIBE_INPUT", tag="spatial_2")
+    assert dead_tasks.failures([task], set()) == []
+    (completed,) = dead_tasks.explained(known, [task])
+    assert "no result: out of memory, or killed 3 times" in completed.reason
 
 
 def test_a_task_of_no_sample_is_no_failure_of_one():
-    assert dead_tasks.failures([RECORD | {"process": "CHECK_DEVICE", "tag": None}], set(), []) == []
+    assert dead_tasks.failures([replace(DEAD, process="CHECK_DEVICE", tag=None)], set()) == []
 
 
 def test_the_configuration_retries_the_statuses_of_the_steps():

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from stlatent.records import Headline, Provenance
 from stlatent.report.chapters import CHAPTERS
 from stlatent.report.page import multiqc
 from stlatent.report.page.blocks import ChapterBlocks, figures
 from stlatent.report.run import provenance
 from stlatent.report.run.headline import failed_samples, headline, n_finished
+from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import outcomes
-from stlatent.report.run.read import Run
 
 
 def write_report(run: Run, folder: Path) -> None:
@@ -31,13 +31,9 @@ def write_report(run: Run, folder: Path) -> None:
     write_pictures(chapters, folder)
     run.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
-    content = {
-        "finished": n_finished(ended),
-        "headline": headline(run, ended),
-        "failed": failed_samples(ended),
-    }
-    (folder / "headline.json").write_text(json.dumps(content, indent=1) + "\n")
-    (folder / "provenance.json").write_text(json.dumps(provenance.record(run), indent=1) + "\n")
+    items = headline(run, ended)
+    Headline(n_finished(ended), items, failed_samples(ended)).write(folder / Headline.SUFFIX)
+    provenance.record(run).write(folder / Provenance.SUFFIX)
 
 
 def overview(run: Run) -> list[ChapterBlocks]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 from stlatent import slots
 from stlatent.expression import CLIP, dense, library_size, linear
 from stlatent.failures import DataError
+from stlatent.records import CoverageMap, ReferenceCoverage, UncoveredLocations
 from stlatent.sampling import reference_cells, subset
 
 if TYPE_CHECKING:
@@ -485,43 +486,27 @@ def assess(
     return pd.DataFrame(table, index=spatial.obs_names)
 
 
-def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> dict[str, Any]:
-    """Return what the report shows of `assess`.
-
-    Returns
-    -------
-    ``{"uncovered": share, "false_discovery_rate", "by_label": {label: {"n", "uncovered"}} or None,
-    "map": {"coordinates": [[x, y], ..], "coverage": [..]}, "not_judged": None}``, the map of at most
-    `MAX_MAP_SPOTS`; where coverage was not judged, ``not_judged`` says why, and share, groups and map
-    are None.
-    """
+def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> ReferenceCoverage:
+    """Return what the report shows of `assess`, with a map of at most `MAX_MAP_SPOTS`."""
     if table[slots.REFERENCE_COVERED].isna().any():
         why = f"the reference has fewer than {MIN_CELLS} cells after quality control"
-        unknown = dict.fromkeys(("uncovered", "by_label", "map"))
-        return {**unknown, "false_discovery_rate": FALSE_DISCOVERY_RATE, "not_judged": why}
+        return ReferenceCoverage(None, FALSE_DISCOVERY_RATE, None, None, why)
     labels = slots.label_column(spatial, "label_key")
     uncovered = ~table[slots.REFERENCE_COVERED]
     groups = None
     if labels is not None:
         counted = uncovered.groupby(labels.astype(str).to_numpy()).agg(["size", "mean"])
         groups = {
-            str(name): {"n": int(row["size"]), "uncovered": float(row["mean"])}
+            str(name): UncoveredLocations(int(row["size"]), float(row["mean"]))
             for name, row in counted.iterrows()
         }
     spots = subset(len(table), MAX_MAP_SPOTS, seed)
     places = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
-    return {
-        "uncovered": float(uncovered.mean()),
-        "false_discovery_rate": FALSE_DISCOVERY_RATE,
-        "by_label": groups,
-        "map": {
-            "coordinates": [[_rounded(x), _rounded(y)] for x, y in places],
-            "coverage": [
-                _rounded(value) for value in table[slots.REFERENCE_COVERAGE].to_numpy()[spots]
-            ],
-        },
-        "not_judged": None,
-    }
+    drawn = CoverageMap(
+        coordinates=[(_rounded(x), _rounded(y)) for x, y in places],
+        coverage=[_rounded(value) for value in table[slots.REFERENCE_COVERAGE].to_numpy()[spots]],
+    )
+    return ReferenceCoverage(float(uncovered.mean()), FALSE_DISCOVERY_RATE, groups, drawn, None)
 
 
 def _not_judged(names: pd.Index[str], distance: Array) -> pd.DataFrame:

@@ -198,7 +198,7 @@ def test_only_one_file_knows_multiqc() -> None:
 
 def test_blocks_of_a_run_belong_to_their_chapters_and_have_names(tmp_path: Path) -> None:
     paths = write_run(tmp_path, n_spots=100)
-    apart = ("input.json", "params.json", "tasks.tsv")
+    apart = ("input.json", "settings.json", "tasks.tsv")
     run = load([p for p in paths if p.name not in apart], *(tmp_path / name for name in apart))
     shown = overview(run)
     assert [chapter.id for chapter in shown] == [chapter.ID for chapter in CHAPTERS]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,17 @@ import pandas as pd
 import pytest
 
 from builders.project import ROOT
-from builders.report_inputs import REASON, alignment_history, evaluation, imputation, write_run
+from builders.report_inputs import (
+    REASON,
+    alignment_history,
+    calibration,
+    evaluation,
+    imputation,
+    write_run,
+)
+from builders.report_inputs import quality as quality_summary
+from stlatent import records
+from stlatent.records import Failure
 from stlatent.report import write_report
 from stlatent.report.chapters import (
     about,
@@ -29,10 +39,11 @@ from stlatent.report.chapters import (
 )
 from stlatent.report.page.blocks import Block
 from stlatent.report.run import health
-from stlatent.report.run.accuracy_summary import compared_methods
 from stlatent.report.run.headline import headline
+from stlatent.report.run.model import SCORE_COLUMNS, Run
 from stlatent.report.run.outcome import SILENT, missing_methods, outcomes
-from stlatent.report.run.read import SCORE_COLUMNS, Run, load, read_scores
+from stlatent.report.run.read import load, read_scores
+from stlatent.report.run.scores import compared_methods
 
 CONFIG = ROOT / "assets" / "multiqc_config.yml"
 
@@ -44,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def read(paths: list[Path]) -> Run:
     by_name = {path.name: path for path in paths}
-    apart = ("input.json", "params.json", "tasks.tsv")
+    apart = ("input.json", "settings.json", "tasks.tsv")
     rest = [path for path in paths if path.name not in apart]
     return load(rest, *(by_name.get(name) for name in apart))
 
@@ -98,10 +109,6 @@ def test_missing_folds_are_a_warning(files: list[Path]) -> None:
     assert (ended.status, ended.step) == ("warning", "SCORE")
 
 
-def test_a_run_without_summaries_of_the_imputer_does_not_miss_them(files: list[Path]) -> None:
-    assert outcomes(without(files, ".imputation."))["embryo_1"].status == "finished"
-
-
 def test_a_silent_fold_is_a_warning(run: Run) -> None:
     scores = run.scores
     gone = (scores["sample"] == "embryo_1") & scores["fold"].isin(["2", "4"])
@@ -126,24 +133,24 @@ def test_no_folds_asked_for_is_no_warning(files: list[Path]) -> None:
 
 
 def test_a_failed_fold_is_a_warning_and_a_failed_imputation_is_not(run: Run) -> None:
-    failure = {"id": "embryo_1", "kind": "sample", "step": "ALIGN", "reason": "too few genes"}
-    run.failures.append(failure)
+    failure = Failure("embryo_1", "sample", "ALIGN", "too few genes")
+    run.add(failure)
     assert outcomes(run)["embryo_1"].status == "warning"
-    run.failures.append({**failure, "step": "IMPUTE"})
+    run.add(replace(failure, step="IMPUTE"))
     assert outcomes(run)["embryo_1"].step == "IMPUTE"
 
 
 def test_a_sample_fails_with_the_reason_of_its_reference(files: list[Path]) -> None:
     run = without(files, "embryo_1.default", "vae_history")
-    run.failures.append({"id": "atlas_a", "kind": "reference", "step": "INGEST", "reason": "empty"})
+    run.add(Failure("atlas_a", "reference", "INGEST", "empty"))
     ended = outcomes(run)["embryo_1"]
     assert (ended.step, ended.reason) == ("INGEST", "its reference atlas_a failed: empty")
 
 
 def test_a_row_that_the_sheet_check_turned_down_is_listed(tmp_path: Path) -> None:
-    failure = {"id": "s9", "kind": "sample", "step": "CHECK_INPUT", "reason": "no such file"}
+    failure = Failure("s9", "sample", "CHECK_INPUT", "no such file")
     path = tmp_path / "input.json"
-    path.write_text(json.dumps({"samples": [], "failures": [failure]}))
+    records.CheckedInput(True, [], [failure], [], []).write(path)
     assert outcomes(load([], path, None))["s9"].reason == "no such file"
 
 
@@ -174,17 +181,21 @@ def test_checks_without_data_do_not_run() -> None:
     assert health.worst(results) == "not_run"
 
 
+def fitted(phase: list[str], series: records.Series, **changes: Any) -> Run:
+    """Return a run of one sample with a fit of these curves."""
+    history = alignment_history("s", "all", False, np.random.default_rng(0))
+    run = Run(references={"s": None})
+    run.add(replace(history, phase=phase, series=series, **changes))
+    return run
+
+
 @pytest.mark.parametrize(
     ("warmup", "status"),
     [(0.59, "failed"), (0.6, "warned"), (0.69, "warned"), (0.7, "passed"), (None, "not_run")],
 )
 def test_the_discriminator_is_judged_out_of_sample(warmup: float | None, status: str) -> None:
-    history = {
-        "phase": ["discriminator", "adversarial"],
-        "series": {"discriminator_accuracy": [0.99, 0.99]},
-        "warm_up_accuracy": warmup,
-    }
-    run = Run(references={"s": None}, alignments={("s", "default", "all"): history})
+    series = {"discriminator_accuracy": [0.99, 0.99]}
+    run = fitted(["discriminator", "adversarial"], series, warm_up_accuracy=warmup)
     assert health.discriminator(run, "s").status == status
 
 
@@ -193,11 +204,7 @@ def test_the_discriminator_is_judged_out_of_sample(warmup: float | None, status:
 )
 def test_thresholds_of_a_loss(last: float, status: str) -> None:
     series = {"reconstruction": [1.0, None, last, 0.1], "graph": [-1.0, None, last - 2, 0.1]}
-    phase = ["pretrain", "pretrain", "pretrain", "adversarial"]
-    run = Run(
-        references={"s": None},
-        alignments={("s", "default", "all"): {"phase": phase, "series": series}},
-    )
+    run = fitted(["pretrain", "pretrain", "pretrain", "adversarial"], series)
     assert health.reconstruction(run, "s").status == status
     assert health.graph(run, "s").status == status
 
@@ -216,8 +223,10 @@ def test_locations_without_counts_are_told_where_there_are_any() -> None:
         [scored(stlatent=(0.5, 0.4)).assign(sample=name, locations_normalised=n)
          for name, n in (("a", 95), ("b", 100))]
     )  # fmt: skip
-    quality = {name: {"after": {"observations": 100}} for name in ("a", "b")}
-    run = Run(references={"a": None, "b": None}, scores=scores, quality=quality)
+    run = Run(references={"a": None, "b": None}, scores=scores)
+    for name in run.samples:
+        found = quality_summary(name, "spatial", 100, np.random.default_rng(0))
+        run.add(replace(found, after=replace(found.after, observations=100)))
     shown = blocks(accuracy.left_out(run))["accuracy_left_out"]
     assert "<b>a</b>" in shown.body and "<b>b</b>" not in shown.body
     assert "fewer than 5 counts" in shown.text
@@ -232,18 +241,16 @@ def test_candidates_are_compared_on_their_own_genes() -> None:
         for gene, found in zip(("g1", "g2", "g3"), values, strict=False)
     ]  # fmt: skip
     scores = pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
-    chosen = {
-        ("s", "default", fold): imputation("s", fold, weights)
-        for fold, weights in (("1", {"knn": 1.0}), ("2", {"stlatent_transfer": 1.0}), ("all", {}))
-    }
-    run = Run(references={"s": None}, scores=scores, imputations=chosen)
+    run = Run(references={"s": None}, scores=scores)
+    for fold, weights in (("1", {"knn": 1.0}), ("2", {"stlatent_transfer": 1.0}), ("all", {})):
+        run.add(imputation("s", fold, weights))
     shown = blocks(accuracy_candidates.blocks(run))["accuracy_candidates"]
     assert "1 of 3 genes; stlatent there <b>0.10</b>" in shown.body
     assert "<b>0.00</b> / 0.00<br><small>weight 50%" in shown.body
     assert [name for name in ("decoder", "knn", "transfer") if f"<th>{name}<" in shown.body] == [
         "decoder", "knn", "transfer"
     ]  # fmt: skip
-    assert set(accuracy.method_table(run.arm_scores).rows) == {"stlatent"}
+    assert set(accuracy.method_table(run.scores_of()).rows) == {"stlatent"}
 
 
 def test_points_of_a_grid_nearly_touch() -> None:
@@ -256,7 +263,7 @@ def test_points_of_a_grid_nearly_touch() -> None:
 
 def test_intensities_have_no_depth(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
-    run.quality["embryo_1"]["counts"] = False
+    run.add(replace(run.quality["embryo_1"], counts=False))
     shown = blocks(quality.overview(run))
     rows, panels = shown["quality_table"].rows, shown["quality_histograms"].panels
     assert rows["embryo_1"]["counts"] is None and rows["embryo_2"]["counts"] > 0
@@ -309,33 +316,32 @@ def test_a_gene_may_be_called_nan(tmp_path: Path) -> None:
 
 def test_the_headline_has_three_items(run: Run) -> None:
     items = headline(run, outcomes(run))
-    assert [set(item) for item in items] == [{"name", "value", "text"}] * 3
-    assert items[0]["value"] == "3 of 4"
-    assert "kernel_ridge" in items[1]["text"]
-    assert "failed" in items[2]["value"]
+    assert len(items) == 3
+    assert items[0].value == "3 of 4"
+    assert "kernel_ridge" in items[1].text
+    assert "failed" in items[2].value
 
 
 def test_maps_choose_by_rank_and_stand_any_values() -> None:
     spots = 50
     rng = np.random.default_rng(0)
     genes = [
-        {"gene": f"g{i}", "fold": "1", "pcc": 0.1 * i, "pcc_normalised": 0.1 * i,
-         "measured": [0.0] * spots, "imputed": rng.random(spots).tolist()}
+        records.MapGene(f"g{i}", "1", 0.1 * i, 0.1 * i, [0.0] * spots, rng.random(spots).tolist())
         for i in range(9)
-    ]  # fmt: skip
-    picked = [(label, gene["gene"]) for label, gene in maps.chosen(genes)]
+    ]
+    picked = [(label, gene.gene) for label, gene in maps.chosen(genes)]
     assert picked == [("best", "g8"), ("good", "g6"), ("median", "g4"), ("worst", "g0")]
     assert maps.chosen(genes[:1]) == [("best", genes[0])]
-    content: dict[str, Any] = {"coordinates": rng.random((spots, 2)).tolist(), "genes": genes}
-    picture = maps.draw(content)
+    places = [(x, y) for x, y in rng.random((spots, 2)).tolist()]
+    picture = maps.draw(records.Maps("s", "default", "stlatent", places, genes))
     assert picture is not None and picture.startswith(b"\x89PNG")
-    assert maps.draw({"coordinates": [], "genes": []}) is None
+    assert maps.draw(records.Maps("s", "default", "stlatent", [], [])) is None
 
 
 def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
-    run.maps = {}
-    run.failures[0]["reason"] = "<script>alert(1)</script>"
+    run.held_out_maps = {}
+    run.failures[0] = replace(run.failures[0], reason="<script>alert(1)</script>")
     write_report(run, tmp_path)
     overview = json.loads((tmp_path / "summary_overview_mqc.json").read_text())["data"]
     assert "<script>" not in overview and "&lt;script&gt;" in overview
@@ -343,10 +349,10 @@ def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
 
 def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
-    run.maps = {}
+    run.held_out_maps = {}
+    run.arms = [records.Arm(name, {"alignment": name}) for name in ("default", "no_graph")]
     other = run.scores.assign(arm="no_graph")
     run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
-    assert run.arms == ["default", "no_graph"] and run.arm == "default"
     write_report(run, tmp_path)
     table = json.loads((tmp_path / "accuracy_arms_mqc.json").read_text())["data"]
     assert set(table) == {"default", "no_graph"}
@@ -359,14 +365,8 @@ def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> No
     gimvi = run.scores[run.scores["method"] == "knn"].assign(method="gimvi")
     spage = gimvi[gimvi["fold"] != "1"].assign(method="spage")
     run.scores = pd.concat([run.scores, gimvi, spage], ignore_index=True)
-    failure = {
-        "id": "embryo_1",
-        "kind": "sample",
-        "step": "COMPARE",
-        "fold": "1",
-        "method": "tangram",
-    }
-    run.failures.append({**failure, "reason": "too many <spots>"})
+    reason = "too many <spots>"
+    run.add(Failure("embryo_1", "sample", "COMPARE", reason, fold="1", method="tangram"))
     assert outcomes(run) == before
     missing = {(m.sample, m.method): m for m in missing_methods(run)}
     folds = sorted(set(run.scores["fold"]))
@@ -383,8 +383,8 @@ def test_a_published_method_that_failed_costs_no_sample(files: list[Path]) -> No
 def test_plain_methods_that_failed_are_a_warning_with_their_reason(run: Run) -> None:
     gone = (run.scores["sample"] == "embryo_1") & (run.scores["method"] == "knn")
     run.scores = run.scores[~(gone & (run.scores["fold"] == "1"))]
-    failure = {"id": "embryo_1", "kind": "sample", "step": "COMPARE", "fold": "1"}
-    run.failures.append({**failure, "method": "knn,ridge", "reason": "no gene varies"})
+    reason = "no gene varies"
+    run.add(Failure("embryo_1", "sample", "COMPARE", reason, fold="1", method="knn,ridge"))
     ended = outcomes(run)["embryo_1"]
     assert (ended.status, ended.step) == ("warning", "COMPARE")
     assert "no gene varies" in ended.reason and "knn 4" in ended.reason
@@ -439,15 +439,16 @@ def test_little_or_nothing_still_gives_a_report(
 def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
     folder, rng = tmp_path / "in", np.random.default_rng(0)
     write_run(folder, samples=1, failed=False, n_spots=100)
-    bare = {**evaluation("embryo_1", False, rng), "knn_reference": None, "knn_cross_modal": None}
-    bare |= {"domains": None}
-    (folder / "embryo_1.default.evaluation.json").write_text(json.dumps(bare))
+    judged = evaluation("embryo_1", False, rng)
+    bare = replace(judged, knn_reference=None, knn_cross_modal=None, domains=None)
+    bare.write(folder / "embryo_1.default.evaluation.json")
     history = alignment_history("embryo_1", "all", False, rng)
-    history["phase"] = ["pretrain"] * 60 + ["continued"] * 80
-    for series in ("adversarial", "discriminator_loss", "discriminator_accuracy"):
-        history["series"][series] = [None] * 140
-    target = folder / "embryo_1.default.all.alignment_history.json"
-    target.write_text(json.dumps(history))
+    none = ("adversarial", "discriminator_loss", "discriminator_accuracy")
+    series = history.series | {name: [None] * 140 for name in none}
+    phase = ["pretrain"] * 60 + ["continued"] * 80
+    replace(history, phase=phase, series=series).write(
+        folder / "embryo_1.default.all.alignment_history.json"
+    )
     run = read(sorted(folder.iterdir()))
     write_report(run, tmp_path / "out")
     assert not (tmp_path / "out" / "training_discriminator_mqc.json").exists()
@@ -459,18 +460,12 @@ def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
 
 def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
     by_name = {path.name: path for path in files}
-    inputs = [path for path in files if path.name not in ("input.json", "params.json")]
-    nested = tmp_path / "collected" / "1"
-    nested.mkdir(parents=True)
-    history = nested / "history.json"
-    vae = by_name["atlas_a.vae_history.json"]
-    shutil.copy(vae, history)
-    inputs = [history if path == vae else path for path in inputs]
-    settings = tmp_path / "flat.json"
-    settings.write_text(json.dumps({"n_folds": 5, "seed": 0}))
+    apart = {name: str(by_name[name]) for name in ("input.json", "settings.json", "tasks.tsv")}
+    inputs = [str(path) for path in files if path.name not in apart]
     command = [sys.executable, str(ROOT / "bin" / "collate.py"), "--input-json",
-               str(by_name["input.json"]), "--settings", str(settings), "--output-dir",
-               str(tmp_path / "out"), *map(str, inputs)]  # fmt: skip
+               apart["input.json"], "--settings", apart["settings.json"], "--tasks",
+               apart["tasks.tsv"], "--executor", "local", "--output-dir", str(tmp_path / "out"),
+               *inputs]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "training_vae_mqc.json").exists()
@@ -481,20 +476,22 @@ def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
 def test_histograms_are_shown_over_values() -> None:
     from stlatent.report.chapters.quality import as_percent
 
-    assert as_percent([[1.0, 1], [1.0, 1], [2.0, 6]]) == [[9.0, 25.0], [99.0, 75.0]]
-    assert as_percent([[0.0, 0]]) == [[0.1, 0.0]]
+    assert as_percent([(1.0, 1), (1.0, 1), (2.0, 6)]) == [[9.0, 25.0], [99.0, 75.0]]
+    assert as_percent([(0.0, 0)]) == [[0.1, 0.0]]
 
 
 def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
     from stlatent.report.chapters.training import vae_curves
 
-    series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
-    run = Run(vae={"r": {"id": "r", "epoch": [], "series": series}})
+    series: records.Series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
+    history = records.VaeHistory("r", "", [], series, None, 1.0, [128])
+    run = Run()
+    run.add(history)
     assert vae_curves(run)[0].panels[0].lines == {
         "r, validation": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
     }
     assert "smaller batches" not in vae_curves(run)[0].text
-    run.vae["r"]["batch_sizes"] = [128, 64, 32]
+    run.add(replace(history, batch_sizes=[128, 64, 32]))
     assert "r (128 to 32)" in vae_curves(run)[0].text
 
 
@@ -507,10 +504,11 @@ def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
     assert "New&lt;0.97&gt;" in found["trust_genes"].body
     assert found["trust_intervals"].panels[0].lines["embryo_1"][3] == [90, 89.5]
     assert "trust_absent" not in found
-    content = dict(run.calibrations["embryo_1", "default"])
-    content |= {"intervals": None, "intervals_calibrated": False, "intervals_reason": "few <genes>"}
-    content["reliability"] = content["reliability"] | {"from": "prior", "validation": None}
-    alone = Run(references={"s": None}, calibrations={("s", "default"): content})
+    content = calibration("s", False)
+    learned = replace(content.reliability, learned_from="prior", validation=None)
+    content = replace(content, intervals=None, reliability=learned)
+    alone = Run(references={"s": None})
+    alone.add(replace(content, intervals_calibrated=False, intervals_reason="few <genes>"))
     found = blocks(trust.overview(alone))
     assert {"trust_intervals", "trust_honesty", "trust_curve"}.isdisjoint(found)
     assert "few &lt;genes&gt;" in found["trust_absent"].body
@@ -530,7 +528,7 @@ def test_the_spread_over_seeds_is_shown_and_the_rest_is_of_the_first(
     pd.concat([table, again]).to_csv(tmp_path / "embryo_1.scores.csv", index=False)
     run = load([tmp_path / "embryo_1.scores.csv"], None, None)
     assert run.seeds == ["9", "10"]
-    assert len(run.arm_scores) == len(table) and len(run.scores) == len(table) + ours.sum()
+    assert len(run.scores_of()) == len(table) and len(run.scores) == len(table) + ours.sum()
     found = accuracy_seeds.spread(run.scores[run.scores["seed"] != ""]).loc[
         ("embryo_1", "stlatent")
     ]
@@ -547,10 +545,8 @@ def test_a_sample_without_calibration_is_a_warning(files: list[Path]) -> None:
     assert (ended.status, ended.step) == ("warning", "CALIBRATE")
     assert "without intervals and reliability" in ended.reason and SILENT in ended.reason
     run = without(files, "embryo_2.default.calibration")
-    run.failures.append(
-        {"id": "embryo_2", "kind": "sample", "step": "CALIBRATE", "reason": "bad file"}
-    )
+    run.add(Failure("embryo_2", "sample", "CALIBRATE", "bad file"))
     assert outcomes(run)["embryo_2"].reason.endswith("reliability: bad file")
-    run.failures.append({"id": "embryo_2", "kind": "sample", "step": "SCORE", "reason": "no fold"})
+    run.add(Failure("embryo_2", "sample", "SCORE", "no fold"))
     assert "no fold" in outcomes(run)["embryo_2"].reason
     assert outcomes(without(files, ".calibration.json"))["embryo_2"].status == "warning"

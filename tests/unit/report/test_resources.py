@@ -13,7 +13,8 @@ from stlatent.report.chapters import resources
 from stlatent.report.page.blocks import Html
 from stlatent.report.run import provenance
 from stlatent.report.run.costs import Cost, costs, read_tasks, seconds, share, size
-from stlatent.report.run.read import Run, load
+from stlatent.report.run.model import Run
+from stlatent.report.run.read import load
 
 HEADER = TASKS.partition("\n")[0]
 
@@ -122,7 +123,7 @@ def test_time_is_asked_for_by_the_longest_task(tmp_path: Path) -> None:
 
 def test_the_chapter_tells_totals_and_a_block_to_paste(tmp_path: Path) -> None:
     write_run(tmp_path, samples=1)
-    paths = [tmp_path / name for name in ("input.json", "params.json", "tasks.tsv")]
+    paths = [tmp_path / name for name in ("input.json", "settings.json", "tasks.tsv")]
     shown: dict[str, Any] = {block.id: block for block in resources.overview(load([], *paths))}
     overview = shown["resources_overview"].body
     assert "3.1 CPU-hours" in overview and "7.5 GPU-minutes" in overview
@@ -142,4 +143,4 @@ def test_a_table_that_could_not_be_read_is_said(tmp_path: Path) -> None:
     (absent,) = resources.overview(load([], None, None, write(tmp_path)))
     assert isinstance(absent, Html) and "could not be read" in absent.body
     assert resources.overview(Run()) == []
-    assert provenance.record(Run())["resources"] == {}
+    assert provenance.record(Run()).resources is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from builders.report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise
+from stlatent.records import ReferenceCoverage, UncoveredLocations
 from stlatent.report.chapters.reference_coverage import overview
 from stlatent.report.run import health
-from stlatent.report.run.read import Run, load
+from stlatent.report.run.model import Run
+from stlatent.report.run.read import load
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
 from stlatent.slots import REFERENCE_COVERAGE, REFERENCE_COVERED, REFERENCE_DISTANCE
 from stlatent.trust import reference_coverage
@@ -139,10 +140,8 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
     assert found[REFERENCE_COVERAGE].isna().all() and found[REFERENCE_COVERED].isna().all()
     assert found[REFERENCE_DISTANCE].notna().all()
     summary = reference_coverage.summarise(found, tissue, 0)
-    assert json.loads(json.dumps(summary)) == {
-        "uncovered": None, "by_label": None, "map": None, "false_discovery_rate": 0.1,
-        "not_judged": f"the reference has fewer than {reference_coverage.MIN_CELLS} cells after quality control",
-    }  # fmt: skip
+    why = f"the reference has fewer than {reference_coverage.MIN_CELLS} cells after quality control"
+    assert summary == ReferenceCoverage(None, 0.1, None, None, why)
     tissue.obs = tissue.obs.assign(**found)
     slots.write(tissue, tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
     again = slots.read(tmp_path / "o.h5ad", slots.INGESTED_SPATIAL)
@@ -153,14 +152,15 @@ def test_a_reference_of_few_cells_is_no_judge(study: Study, tmp_path: Path) -> N
 
     write_run(tmp_path, samples=2, n_spots=100)
     run = load(tmp_path.glob("*.json"), tmp_path / "input.json", None)
-    run.imputations["embryo_1", run.arm, "all"]["coverage"] = summary
+    without = replace(run.imputations["embryo_1", "", "all"], coverage=summary)
+    run.imputations["embryo_1", "", "all"] = without
     shown: dict[str, Any] = {block.id: block for block in overview(run)}
     assert "<b>embryo_1</b>: the reference has fewer" in shown["coverage_not_judged"].body
     assert len(shown["coverage_maps"].figures) == 1
     assert set(shown["coverage_table"].rows) == {"embryo_2"}
     check = health.run_checks(run, "embryo_1")["reference_coverage"]
     assert check.status == "not_run" and "fewer than 120 cells" in check.message
-    run.imputations["embryo_2", run.arm, "all"]["coverage"] = summary
+    run.imputations["embryo_2", "", "all"] = without
     shown = {block.id: block for block in overview(run)}
     assert shown["coverage_not_judged"].body.count("<p>") == 2
     assert not shown["coverage_maps"].figures and shown["coverage_table"].is_empty
@@ -203,9 +203,10 @@ def test_a_summary_holds_shares_by_label_and_a_map(study: Study) -> None:
     )
     summary = reference_coverage.summarise(table, tissue, 0)
     rare = (tissue.obs["cell_type"] == TISSUE_ONLY_TYPE).sum()
-    assert summary["uncovered"] == pytest.approx(rare / tissue.n_obs)
-    assert summary["by_label"][TISSUE_ONLY_TYPE] == {"n": rare, "uncovered": 1.0}
-    assert len(summary["map"]["coverage"]) == len(summary["map"]["coordinates"]) == tissue.n_obs
+    assert summary.uncovered == pytest.approx(rare / tissue.n_obs)
+    assert summary.by_label is not None and summary.map is not None
+    assert summary.by_label[TISSUE_ONLY_TYPE] == UncoveredLocations(rare, 1.0)
+    assert len(summary.map.coverage) == len(summary.map.coordinates) == tissue.n_obs
 
 
 def test_the_report_shows_where_the_reference_lacks_something(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from stlatent.baselines.registry import METHODS
+from stlatent.records import InputFile, UsedInput
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run import provenance
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 
 ID = "about"
 TITLE = "About this run"
@@ -31,12 +32,6 @@ FACT_NAMES = {
 NO_PARAMETERS = ("help",)
 WITHOUT = {"revision": "not a checkout", "container_engine": "none"}
 
-READ_OUT = """The genes of the reference are then read out at every location, from the nearest
-reference cells or by the VAE's decoder."""
-STACK = """The genes of the reference are then predicted at every location by several candidates,
-among them the nearest reference cells in that space, and combined: the weight of each is learned
-from measured genes that are hidden from it for the purpose."""
-
 NO_IMAGES = """<p>The tasks ran without containers, in the Python environment beside the pipeline or in
 the one that was active. The versions of its packages are listed below.</p>"""
 
@@ -45,7 +40,9 @@ the single-cell reference and is then frozen. A graph encoder, which sees the me
 location and its neighbours in the tissue, is trained to place the locations in that same space. A
 discriminator, trained first to tell the two apart, or another distance of the two (parameter
 <em>alignment</em>), then pushes the encoder until they no longer can be told apart.
-The genes that tissue and reference share anchor the alignment. {imputer}</p>
+The genes that tissue and reference share anchor the alignment. The genes of the reference are then predicted at every location by several candidates,
+among them the nearest reference cells in that space, and combined: the weight of each is learned
+from measured genes that are hidden from it for the purpose.</p>
 <p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
 after quality control, gene selection included. stlatent and the baselines see the same genes and
 the same folds.</p>
@@ -64,8 +61,7 @@ adversarial alignment of a graph autoencoder to a frozen VAE
 
 def overview(run: Run) -> list[Block]:
     """Return how it works, the facts of the run, what it is made of, and its parameters."""
-    method = METHOD.replace("{imputer}", STACK if run.imputations else READ_OUT)
-    method = method.replace("{methods}", "".join(map(citation, compared_with(run))))
+    method = METHOD.replace("{methods}", "".join(map(citation, compared_with(run))))
     return [
         Html(id="about_method", title="How it works", body=method),
         *facts(run),
@@ -129,9 +125,9 @@ def shown(value: Any) -> str:
 def input_files(run: Run) -> list[Block]:
     """Return the files of all inputs with sizes and SHA-256."""
     rows = [
-        (used, escape(name), escape(readable(file["bytes"])), digest(file["sha256"]))
+        (used, escape(name), escape(readable(file.bytes)), digest(file.sha256))
         for source in provenance.inputs(run)
-        for used in [escape(", ".join(source["used_by"]) or "none that ran")]
+        for used in [escape(", ".join(source.used_by) or "none that ran")]
         for name, file in listed(source)
     ]
     if not rows:
@@ -148,16 +144,15 @@ def input_files(run: Run) -> list[Block]:
     return [Html(id="about_inputs", title="Input files", text=text, body=body)]
 
 
-def listed(source: Json) -> list[tuple[str, Json]]:
+def listed(source: UsedInput) -> list[tuple[str, InputFile]]:
     """Return the files of an input under the names by which users know them."""
-    folder = str(source.get("path", "")).rstrip("/").rpartition("/")[2]
-    files = source["files"]
+    folder = source.path.rstrip("/").rpartition("/")[2]
     # A file has the name of its input; what is in a folder has a name of its own.
     inside = [
-        (file["name"] if file["name"] == folder else f"{folder}/{file['name']}", file)
-        for file in files
+        (file.name if file.name == folder else f"{folder}/{file.name}", file)
+        for file in source.files
     ]
-    return inside + [(file["name"], file) for file in source["coordinates_files"]]
+    return inside + [(file.name, file) for file in source.coordinates_files]
 
 
 def readable(size: int | None) -> str:
@@ -170,7 +165,7 @@ def readable(size: int | None) -> str:
     return f"{amount:.0f} {UNITS[unit]}" if unit == 0 else f"{amount:.1f} {UNITS[unit]}"
 
 
-def digest(value: Any) -> str:
+def digest(value: str | None) -> str:
     """Return a checksum as HTML."""
     return f"<code>{escape(value)}</code>" if value else "not read"
 
@@ -181,10 +176,10 @@ def images(run: Run) -> list[Block]:
         return []
     rows = [
         (
-            f"<code>{escape(image['name'])}</code>",
-            escape(", ".join(image["processes"])),
-            digest(image["digest"]) if image["digest"] else "not known",
-            escape(image["basis"]),
+            f"<code>{escape(image.name)}</code>",
+            escape(", ".join(image.processes)),
+            digest(image.digest) if image.digest else "not known",
+            escape(image.basis),
         )
         for image in run.images
     ]

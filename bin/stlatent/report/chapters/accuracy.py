@@ -22,7 +22,9 @@ from stlatent.report.page.blocks import (
 )
 from stlatent.report.page.colours import METHODS, method_colours
 from stlatent.report.page.markup import escape, html_table, prose, scroll
-from stlatent.report.run.accuracy_summary import (
+from stlatent.report.run.model import Run
+from stlatent.report.run.outcome import missing_methods
+from stlatent.report.run.scores import (
     BELIEVABLE,
     MEASURES,
     NULL,
@@ -34,8 +36,6 @@ from stlatent.report.run.accuracy_summary import (
     value,
     without_gaps,
 )
-from stlatent.report.run.outcome import missing_methods
-from stlatent.report.run.read import Run
 from stlatent.report.run.wording import signed
 
 ID = "accuracy"
@@ -82,7 +82,7 @@ METHOD_COLUMNS = {
 
 def overview(run: Run) -> list[Block]:
     """Return the chapter, or nothing when no gene was held out."""
-    scores = run.arm_scores
+    scores = run.scores_of()
     if scores["pcc"].notna().sum() + scores["pcc_normalised"].notna().sum() == 0:
         return []
     return [
@@ -104,9 +104,9 @@ def bars(run: Run, measure: str, suffix: str, label: str) -> Bars:
 
     Above `SAMPLES_WITH_ALL_BARS` samples the baselines give way to the best of them.
     """
-    medians = sample_medians(run.arm_scores)
-    methods = compared_methods(run.arm_scores)
-    others = baselines(run.arm_scores)
+    medians = sample_medians(run.scores_of())
+    methods = compared_methods(run.scores_of())
+    others = baselines(run.scores_of())
     samples = [s for s in run.samples if s in medians.index.get_level_values("sample")]
     if len(samples) > SAMPLES_WITH_ALL_BARS and len(others) > 1:
         methods = [BEST if m == others[0] else m for m in methods if m not in others[1:]]
@@ -167,11 +167,12 @@ def curve(scores: pd.DataFrame, measure: str, suffix: str, label: str) -> Lines:
 
 def left_out(run: Run) -> list[Block]:
     """Return how many locations have too few visible counts for the normalised PCC, where any have."""
-    fewest = run.arm_scores.groupby("sample")["locations_normalised"].min()
+    fewest = run.scores_of().groupby("sample")["locations_normalised"].min()
     rows = []
     for sample, compared in fewest.dropna().items():
-        total = run.quality.get(str(sample), {}).get("after", {}).get("observations")
-        if total and compared < total:
+        found = run.quality.get(str(sample))
+        total = found.after.observations if found else 0
+        if compared < total:
             cells = (f"{total - int(compared):,}", f"{total:,}")
             rows.append((f"<b>{escape(str(sample))}</b>", *cells))
     if not rows:
@@ -230,7 +231,7 @@ def measures(scores: pd.DataFrame) -> dict[str, float]:
 
 def gene_lists(run: Run) -> list[Block]:
     """Return the best and the worst predicted held-out genes of every sample."""
-    ours = run.arm_scores[run.arm_scores["method"] == OURS]
+    ours = run.scores_of()[run.scores_of()["method"] == OURS]
     rows = []
     for sample in run.samples:
         genes = without_gaps(ours[ours["sample"] == sample]).dropna(subset=["pcc_normalised"])
@@ -263,10 +264,11 @@ def arm_table(run: Run) -> list[Block]:
     """Return the comparison of arms, for studies."""
     if len(run.arms) < 2:
         return []
-    scores = run.first_seed_scores
-    ours = without_gaps(scores[scores["method"] == OURS])
-    rows = {arm: measures(ours[ours["arm"] == arm]) for arm in run.arms}
-    text = f"stlatent under every arm of the study; the rest of the report shows {run.arm}."
+    rows = {}
+    for arm in run.arms:
+        scores = without_gaps(run.scores_of(arm))
+        rows[arm.name] = measures(scores[scores["method"] == OURS])
+    text = f"stlatent under every arm of the study; the rest of the report shows {escape(run.arm.name)}."
     return [
         Table(
             id="accuracy_arms",

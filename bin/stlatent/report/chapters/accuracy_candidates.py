@@ -8,10 +8,11 @@ from statistics import fmean
 
 import pandas as pd
 
+from stlatent.records import FULL_FIT
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
-from stlatent.report.run.accuracy_summary import OURS, is_ours, without_gaps
-from stlatent.report.run.read import FULL_FIT, Run
+from stlatent.report.run.model import Run
+from stlatent.report.run.scores import OURS, is_ours, without_gaps
 from stlatent.report.run.wording import signed
 
 COMBINED = """stlatent combines several candidates; their weights are learned on measured genes other
@@ -24,7 +25,7 @@ which stands below, and not with its neighbours in the row."""
 
 def blocks(run: Run) -> list[Block]:
     """Return one compact table, samples by candidates, or nothing without candidates."""
-    scores = without_gaps(run.arm_scores)
+    scores = without_gaps(run.scores_of())
     scores = scores[[is_ours(str(method)) for method in scores["method"]]]
     weights = {sample: mean_weights(run, sample) for sample in run.samples}
     names = candidates(scores, weights)
@@ -56,17 +57,12 @@ def candidates(scores: pd.DataFrame, weights: dict[str, dict[str, float]]) -> li
 
 def mean_weights(run: Run, sample: str) -> dict[str, float]:
     """Return each candidate's weight, averaged over folds; of the full fit where no fold is."""
-    found = {
-        fold: content.get("weights") or {}
-        for (name, arm, fold), content in run.imputations.items()
-        if name == sample and arm == run.arm
-    }
+    found = {fold: learned.weights for fold, learned in run.imputations_of(sample).items()}
     folds = [given for fold, given in found.items() if fold != FULL_FIT] or list(found.values())
     collected: defaultdict[str, list[float]] = defaultdict(list)
     for given in folds:
         for name, weight in given.items():
-            if isinstance(weight, int | float) and math.isfinite(weight):
-                collected[short(name)].append(float(weight))
+            collected[short(name)].append(weight)
     # A candidate that a fold does not name had no say in it.
     return {name: fmean([*w, *[0.0] * (len(folds) - len(w))]) for name, w in collected.items()}
 

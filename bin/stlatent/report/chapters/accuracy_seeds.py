@@ -8,8 +8,8 @@ import pandas as pd
 
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
-from stlatent.report.run.accuracy_summary import is_ours, methods_in_order, without_gaps
-from stlatent.report.run.read import NO_SEED, Run
+from stlatent.report.run.model import Run
+from stlatent.report.run.scores import is_ours, methods_in_order, without_gaps
 from stlatent.report.run.wording import signed
 
 STATISTICS = ("median", "mean")
@@ -45,7 +45,7 @@ def blocks(run: Run) -> list[Block]:
     """Return the spread over seeds, or nothing with one seed."""
     if len(run.seeds) < 2:
         return []
-    scores = run.scores[(run.scores["arm"] == run.arm) & (run.scores["seed"] != NO_SEED)]
+    scores = run.seed_scores()
     known: dict[Any, dict[Any, float]] = spread(scores).to_dict("index")
     methods = [method for method in methods_in_order(scores) if is_ours(method)]
     rows = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from stlatent.records import Evaluation, KnnReference
 from stlatent.report.page.blocks import Block, Column, Table, number, score, words
 from stlatent.report.run.health import KNN
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 
 ID = "alignment"
 TITLE = "Latent spaces and alignment"
@@ -74,10 +76,10 @@ def overview(run: Run) -> list[Block]:
     return [mixing(found), tissue_domains(found), knn(found), cross_modal(found)]
 
 
-def mixing(evaluations: dict[str, Json]) -> Table:
+def mixing(evaluations: dict[str, Evaluation]) -> Table:
     """Return how well tissue and reference mix, and what it costs."""
     rows = {
-        sample: {**(e.get("alignment") or {}), "n_shared_genes": e.get("n_shared_genes")}
+        sample: {**asdict(e.alignment), "n_shared_genes": e.n_shared_genes}
         for sample, e in evaluations.items()
     }
     text = (
@@ -95,7 +97,7 @@ def mixing(evaluations: dict[str, Json]) -> Table:
     )
 
 
-def tissue_domains(evaluations: dict[str, Json]) -> Table:
+def tissue_domains(evaluations: dict[str, Evaluation]) -> Table:
     """Return how well each latent space of the tissue represents its labels, beside PCA."""
     columns: dict[str, Column] = {
         "n_labels": number("Labels", "Different labels, and so clusters", 0),
@@ -103,9 +105,11 @@ def tissue_domains(evaluations: dict[str, Json]) -> Table:
     }
     rows: dict[str, dict[str, Any]] = {}
     for sample, evaluation in evaluations.items():
-        found = evaluation.get("domains") or {}
-        for space, scores in found.get("spaces", {}).items():
-            row = {**scores, "n_labels": found.get("n_labels")}
+        found = evaluation.domains
+        if found is None:
+            continue
+        for space, scores in found.spaces.items():
+            row = {**asdict(scores), "n_labels": found.n_labels}
             rows[f"{sample}: {TISSUE_SPACES.get(space, space)}"] = row
     text = (
         "Where the tissue has labels (spatial_label_key): does a space hold them? "
@@ -125,13 +129,10 @@ def tissue_domains(evaluations: dict[str, Json]) -> Table:
     )
 
 
-def knn(evaluations: dict[str, Json]) -> Table:
+def knn(evaluations: dict[str, Evaluation]) -> Table:
     """Return the paper's kNN evaluation: latent space against PCA."""
-    spaces = {
-        sample: (e.get("knn_reference") or {}).get("spaces", {})
-        for sample, e in evaluations.items()
-    }
-    names = list(dict.fromkeys([*SPACES, *(name for s in spaces.values() for name in s)]))
+    judged = [e.knn_reference.spaces for e in evaluations.values() if e.knn_reference]
+    names = list(dict.fromkeys([*SPACES, *(name for spaces in judged for name in spaces)]))
     columns: dict[str, Column] = {
         "label": words("Label", "Column of the reference that was predicted")
     }
@@ -144,7 +145,7 @@ def knn(evaluations: dict[str, Json]) -> Table:
                 columns[f"{name}_{metric}_{k}"] = score(
                     f"{shown} {title}{suffix}", meaning, is_extra=k != KNN
                 )
-    rows = {sample: _knn_row(evaluations[sample], found) for sample, found in spaces.items()}
+    rows = {sample: _knn_row(e.knn_reference) for sample, e in evaluations.items()}
     text = (
         "Held-out reference cells are given the label of their 15 nearest neighbours; macro-F1 "
         "counts every cell type the same, however rare. The VAE should do at least as well as PCA. "
@@ -159,17 +160,17 @@ def knn(evaluations: dict[str, Json]) -> Table:
     )
 
 
-def _knn_row(evaluation: Json, spaces: Json) -> dict[str, Any]:
-    if not spaces:
+def _knn_row(found: KnnReference | None) -> dict[str, Any]:
+    if found is None:
         return {}
-    row = {"label": evaluation["knn_reference"].get("label_key")}
-    for name, by_k in spaces.items():
+    row: dict[str, Any] = {"label": found.label_key}
+    for name, by_k in found.spaces.items():
         for k, metrics in by_k.items():
-            row.update({f"{name}_{metric}_{k}": found for metric, found in metrics.items()})
+            row |= {f"{name}_{metric}_{k}": number for metric, number in asdict(metrics).items()}
     return row
 
 
-def cross_modal(evaluations: dict[str, Json]) -> Table:
+def cross_modal(evaluations: dict[str, Evaluation]) -> Table:
     """Return how well tissue labels are predicted from reference cells."""
     columns: dict[str, Column] = {}
     for metric, title in (("macro_f1", "Macro-F1"), ("accuracy", "Accuracy")):
@@ -183,12 +184,11 @@ def cross_modal(evaluations: dict[str, Json]) -> Table:
     columns["n_shared_labels"] = number("Shared labels", "Labels found in both", 0)
     rows: dict[str, dict[str, Any]] = {}
     for sample, evaluation in evaluations.items():
-        found = evaluation.get("knn_cross_modal")
+        found = evaluation.knn_cross_modal
         if found:
-            values = {f"{m}_{k}": v for k, ms in found["k"].items() for m, v in ms.items()}
-            before = found.get("k_before", {}).get(KNN, {})
-            values |= {f"{m}_before": v for m, v in before.items()}
-            rows[sample] = {**values, "n_shared_labels": found.get("n_shared_labels")}
+            values = {f"{m}_{k}": v for k, ms in found.k.items() for m, v in asdict(ms).items()}
+            values |= {f"{m}_before": v for m, v in asdict(found.k_before[KNN]).items()}
+            rows[sample] = {**values, "n_shared_labels": found.n_shared_labels}
     text = (
         "Tissue locations with a known label are given the label of their nearest reference cells. "
         "Only where both tissue and reference are labelled with common names."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stlatent.report.page.blocks import Block, Html, Table, verdict
 from stlatent.report.page.markup import badge, escape, html_table, prose
 from stlatent.report.run.health import CHECKS, SEVERITY, Check, Result, run_checks, worst
+from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import outcomes
-from stlatent.report.run.read import Run
 
 ID = "health"
 TITLE = "Health checks"

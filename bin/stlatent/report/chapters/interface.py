@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from stlatent.records import Arm
 from stlatent.report.page.blocks import Block
-from stlatent.report.run.read import Run
+from stlatent.report.run.model import Run
 
 
 class Chapter(Protocol):
@@ -40,4 +41,4 @@ class SampleView:
 
     run: Run
     sample: str
-    arm: str
+    arm: Arm

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stlatent.records import MapGene, Maps
 from stlatent.report.chapters.interface import SampleView
 from stlatent.report.page.blocks import Block, Figure, Gallery
 from stlatent.report.page.markup import escape
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 from stlatent.report.run.wording import signed
 
 ID = "maps"
@@ -37,10 +39,9 @@ genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a 
 tested; what to expect of all others says <em>Which genes to trust</em>. Click a sample's name to fold it away or open it."""
 
 
-def chosen(genes: list[Json]) -> list[tuple[str, Json]]:
+def chosen(genes: Sequence[MapGene]) -> list[tuple[str, MapGene]]:
     """Return the best, a good, the median and the worst gene with their labels, without repeats."""
-    known = [gene for gene in genes if gene.get("measured") and gene.get("imputed")]
-    ranked = sorted(known, key=lambda gene: -_rank(gene))
+    ranked = sorted(genes, key=lambda gene: -_rank(gene))
     picks: dict[int, str] = {}
     for label, quantile in (("best", 0.0), ("good", 0.25), ("median", 0.5), ("worst", 1.0)):
         if ranked:
@@ -48,24 +49,21 @@ def chosen(genes: list[Json]) -> list[tuple[str, Json]]:
     return [(label, ranked[place]) for place, label in sorted(picks.items())]
 
 
-def _rank(gene: Json) -> float:
-    for measure in ("pcc_normalised", "pcc"):
-        found = gene.get(measure)
-        if found is not None and np.isfinite(found):
-            return float(found)
-    return -2.0
+def _rank(gene: MapGene) -> float:
+    known = (pcc for pcc in (gene.pcc_normalised, gene.pcc) if pcc is not None)
+    return next(known, -2.0)
 
 
-def draw(content: Json) -> bytes | None:
+def draw(content: Maps) -> bytes | None:
     """Return a PNG of small multiples, measured above imputed, or None without genes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    genes = chosen(content.get("genes", []))
+    genes = chosen(content.genes)
     if not genes:
         return None
-    places = np.asarray(content["coordinates"], dtype=float)[:, :2]
+    places = np.asarray(content.coordinates, dtype=float)
     width, height = _panel_size(places)
     diameter = point_diameter(places, width, height)
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
@@ -75,9 +73,9 @@ def draw(content: Json) -> bytes | None:
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, len(genes), squeeze=False)
         for column, (label, gene) in enumerate(genes):
-            axes[0, column].set_title(f"{gene['gene']} ({label})\n{_accuracy(gene)}", fontsize=9)
-            for row, kind in enumerate(("measured", "imputed")):
-                panel(axes[row, column], places, np.asarray(gene[kind], dtype=float), diameter)
+            axes[0, column].set_title(f"{gene.gene} ({label})\n{_accuracy(gene)}", fontsize=9)
+            for row, values in enumerate((gene.measured, gene.imputed)):
+                panel(axes[row, column], places, np.asarray(values, dtype=float), diameter)
         for row, kind in enumerate(("measured", "imputed")):
             axes[row, 0].set_ylabel(kind)
         scale = mpl.cm.ScalarMappable(norm=mpl.colors.Normalize(0, 1), cmap=COLOUR_MAP)
@@ -128,10 +126,10 @@ def point_diameter(places: NDArray[Any], width: float, height: float) -> float:
     return float(np.clip(share * pitch * points_per_unit, SMALLEST_POINT, LARGEST_POINT))
 
 
-def _accuracy(gene: Json) -> str:
-    shown = [(gene.get("pcc"), "raw"), (gene.get("pcc_normalised"), "norm.")]
+def _accuracy(gene: MapGene) -> str:
+    shown = [(gene.pcc, "raw"), (gene.pcc_normalised, "norm.")]
     return "PCC " + ", ".join(
-        f"{name} {signed(float(found))}" for found, name in shown if found is not None
+        f"{name} {signed(found)}" for found, name in shown if found is not None
     )
 
 
@@ -166,11 +164,11 @@ def overview(run: Run) -> list[Block]:
 
 def sample(view: SampleView) -> list[Figure]:
     """Return the picture of one sample, or nothing without held-out genes."""
-    content = view.run.maps.get(view.sample)
+    content = view.run.maps(view.sample, view.arm)
     png = draw(content) if content else None
     if content is None or png is None:
         return []
-    genes = ", ".join(f"{gene['gene']} ({label})" for label, gene in chosen(content["genes"]))
+    genes = ", ".join(f"{gene.gene} ({label})" for label, gene in chosen(content.genes))
     shown = "measured above imputed expression of the held-out genes"
     return [
         Figure(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from stlatent.records import Point, QualityControl
 from stlatent.report.page.blocks import Axis, Bars, Block, Lines, Panel, Part, Table, number, words
 from stlatent.report.page.colours import series_colours
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 
 ID = "quality"
 TITLE = "Quality control"
@@ -58,38 +60,34 @@ def overview(run: Run) -> list[Block]:
     ]
 
 
-def label(name: str, summary: Json) -> str:
+def label(name: str, summary: QualityControl) -> str:
     """Return the name of an input; references are marked as such where the name does not tell."""
     return f"{name} (reference)" if is_reference(summary) and "reference" not in name else name
 
 
-def is_reference(summary: Json) -> bool:
+def is_reference(summary: QualityControl) -> bool:
     """Tell a reference from a sample."""
-    return bool(summary.get("kind") == "reference")
+    return summary.kind == "reference"
 
 
-def row(summary: Json) -> dict[str, Any]:
+def row(summary: QualityControl) -> dict[str, Any]:
     """Return the row of one input."""
-    before, after = summary["before"], summary["after"]
+    before, after = summary.before, summary.after
+    # Intensities have neither depth nor zeros to count.
     return {
-        "before": before["observations"],
-        "after": after["observations"],
-        "genes_before": before["genes"],
-        "genes_after": after["genes"],
-        "unit": "counts" if is_counts(summary) else "intensities",
-        "counts": after.get("median_counts") if is_counts(summary) else None,
-        "genes": after.get("median_genes") if is_counts(summary) else None,
-        "mito": after.get("median_mito_percent"),
-        "median_counts_before": before.get("median_counts") if is_counts(summary) else None,
+        "before": before.observations,
+        "after": after.observations,
+        "genes_before": before.genes,
+        "genes_after": after.genes,
+        "unit": "counts" if summary.counts else "intensities",
+        "counts": after.median_counts if summary.counts else None,
+        "genes": after.median_genes if summary.counts else None,
+        "mito": after.median_mito_percent,
+        "median_counts_before": before.median_counts if summary.counts else None,
     }
 
 
-def is_counts(summary: Json) -> bool:
-    """Tell counts of molecules from intensities, which have neither depth nor zeros to count."""
-    return bool(summary.get("counts", True))
-
-
-def removed(summaries: dict[str, Json]) -> list[Block]:
+def removed(summaries: dict[str, QualityControl]) -> list[Block]:
     """Return bars of kept and removed locations, by reason, of the inputs that lost any.
 
     One location can fall to several reasons; each is counted under the first of them so that the
@@ -97,12 +95,12 @@ def removed(summaries: dict[str, Json]) -> list[Block]:
     """
     data: dict[str, dict[str, int]] = {}
     for name, summary in summaries.items():
-        left = summary["before"]["observations"] - summary["after"]["observations"]
+        left = summary.before.observations - summary.after.observations
         if left <= 0:
             continue
-        bar = {"kept": summary["after"]["observations"]}
-        for reason, count in summary.get("removed", {}).get("observations", {}).items():
-            bar[reason] = min(int(count), left)
+        bar = {"kept": summary.after.observations}
+        for reason, count in summary.removed.observations.items():
+            bar[reason] = min(count, left)
             left -= bar[reason]
         if left > 0:
             bar["other"] = left
@@ -145,15 +143,15 @@ def colours(run: Run) -> dict[str, str]:
     return {**series_colours(order), **series_colours(run.samples)}
 
 
-def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Block]:
+def histograms(summaries: dict[str, QualityControl], coloured: dict[str, str]) -> list[Block]:
     """Return the distributions of counts and genes per location, in percent of locations."""
     panels = []
-    for key, title in (("counts", "Counts"), ("genes", "Genes")):
-        lines = {
-            label(name, summary): as_percent(summary["histograms"][key])
-            for name, summary in summaries.items()
-            if summary.get("histograms", {}).get(key) and is_counts(summary)
-        }
+    counted = {label(name, one): one.histograms for name, one in summaries.items() if one.counts}
+    for title, bins in (
+        ("Counts", {name: found.counts for name, found in counted.items()}),
+        ("Genes", {name: found.genes for name, found in counted.items()}),
+    ):
+        lines = {name: as_percent(found) for name, found in bins.items()}
         if lines:
             panels.append(Panel(lines, title, x=f"{title} per spot or cell"))
     if not panels:
@@ -178,7 +176,7 @@ def histograms(summaries: dict[str, Json], coloured: dict[str, str]) -> list[Blo
     ]
 
 
-def as_percent(bins: list[list[float]]) -> list[list[float]]:
+def as_percent(bins: Sequence[Point]) -> list[list[float]]:
     """Return a histogram of log10(1 + value) over values, its heights in percent of the total.
 
     Neighbouring bins are merged in pairs: single counts make narrow bins of low values ragged.

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from stlatent.records import Arm, CoverageMap, ReferenceCoverage
 from stlatent.report.chapters.interface import SampleView
 from stlatent.report.chapters.maps import DPI, PANEL_INCHES, point_diameter, small
 from stlatent.report.page.blocks import Block, Figure, Gallery, Html, Table, number, words
 from stlatent.report.page.markup import escape
-from stlatent.report.run.read import FULL_FIT, Json, Run
+from stlatent.report.run.model import Run
 
 ID = "coverage"
 TITLE = "Reference coverage"
@@ -33,18 +34,19 @@ from covered, orange just uncovered, grey covered; grey proves nothing. The numb
 <code>obs['reference_covered']</code> of every imputed file."""
 
 
-def coverage_of(run: Run, sample: str) -> Json | None:
+def coverage_of(run: Run, sample: str, arm: Arm) -> ReferenceCoverage | None:
     """Return what the full run noted about the reference's coverage of ``sample``, or None."""
-    return (run.imputations.get((sample, run.arm, FULL_FIT)) or {}).get("coverage")
+    imputation = run.imputation(sample, arm)
+    return imputation.coverage if imputation else None
 
 
 def overview(run: Run) -> list[Block]:
     """Return a map of every judged sample and a table of the share that is uncovered."""
-    found = {sample: coverage_of(run, sample) for sample in run.samples}
+    found = {sample: coverage_of(run, sample, run.arm) for sample in run.samples}
     known = {sample: content for sample, content in found.items() if content}
     if not known:
         return []
-    judged = {s: content for s, content in known.items() if content["uncovered"] is not None}
+    shares = {s: share for s, found in known.items() if (share := found.uncovered) is not None}
     maps = [figure for name in run.samples for figure in sample(SampleView(run, name, run.arm))]
     columns = {
         "uncovered": number(
@@ -59,10 +61,10 @@ def overview(run: Run) -> list[Block]:
         ),
     }
     rows = {
-        sample: {"uncovered": 100 * content["uncovered"], "where": where(content)}
-        for sample, content in judged.items()
+        sample: {"uncovered": 100 * share, "where": where(known[sample])}
+        for sample, share in shares.items()
     }
-    rate = max(content["false_discovery_rate"] for content in known.values())
+    rate = max(content.false_discovery_rate for content in known.values())
     return [
         Gallery(
             id="coverage_maps",
@@ -76,59 +78,53 @@ def overview(run: Run) -> list[Block]:
     ]
 
 
-def not_judged(known: dict[str, Json]) -> list[Block]:
+def not_judged(known: dict[str, ReferenceCoverage]) -> list[Block]:
     """Return the samples of which coverage was not judged, and why, or nothing."""
     body = "".join(
-        f"<p><b>{escape(sample)}</b>: {escape(content['not_judged'])}.</p>"
+        f"<p><b>{escape(sample)}</b>: {escape(content.not_judged)}.</p>"
         for sample, content in known.items()
-        if content.get("not_judged")
+        if content.not_judged
     )
     return [Html(id="coverage_not_judged", title="Not judged", body=body)] if body else []
 
 
-def where(content: Json) -> str | None:
+def where(content: ReferenceCoverage) -> str | None:
     """Return the labels that most uncovered locations have, or None without any."""
-    groups = content.get("by_label") or {}
-    ranked = sorted(groups.items(), key=lambda item: -item[1]["uncovered"] * item[1]["n"])
+    groups = content.by_label or {}
+    ranked = sorted(groups.items(), key=lambda item: -item[1].uncovered * item[1].n)
     shown = [
-        f"{escape(name)} ({group['uncovered']:.0%} of {group['n']:,})"
+        f"{escape(name)} ({group.uncovered:.0%} of {group.n:,})"
         for name, group in ranked[:LABELS_NAMED]
-        if group["uncovered"] > 0
+        if group.uncovered > 0
     ]
     return ", ".join(shown) or None
 
 
 def sample(view: SampleView) -> list[Figure]:
     """Return the map of one sample, or nothing where its coverage was not judged."""
-    content = coverage_of(view.run, view.sample)
-    if not content or content["uncovered"] is None:
+    content = coverage_of(view.run, view.sample, view.arm)
+    if content is None or content.uncovered is None or content.map is None:
         return []
-    share = f"{content['uncovered']:.1%} uncovered"
+    share = f"{content.uncovered:.1%} uncovered"
     return [
         Figure(
             id=f"coverage_{view.sample}",
             title=view.sample,
             text=share,
             alt=f"Sample {view.sample}: coverage by the reference, {share}",
-            png=draw(content["map"]),
+            png=draw(content.map),
         )
     ]
 
 
-def draw(content: Json) -> bytes:
-    """Return a PNG of the tissue, uncovered locations on top.
-
-    Parameters
-    ----------
-    content
-        ``coordinates`` (locations x 2) and ``coverage``.
-    """
+def draw(content: CoverageMap) -> bytes:
+    """Return a PNG of the tissue, uncovered locations on top."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    places = np.asarray(content["coordinates"], dtype=float)[:, :2]
-    values = np.asarray(content["coverage"], dtype=float)
+    places = np.asarray(content.coordinates, dtype=float)
+    values = np.asarray(content.coverage, dtype=float)
     extent = np.maximum(np.ptp(places, axis=0), 1e-9)
     height = float(np.clip(PANEL_INCHES * extent[1] / extent[0], 1.2, 4.0))
     figure = Figure(figsize=(PANEL_INCHES, height), layout="constrained")

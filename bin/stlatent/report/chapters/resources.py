@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stlatent.report.page.blocks import Axis, Bars, Block, Html, Part, Table, number
 from stlatent.report.page.markup import escape, prose, tiles
 from stlatent.report.run.costs import Cost, costs, total
-from stlatent.report.run.read import Run
+from stlatent.report.run.model import Run
 
 ID = "resources"
 TITLE = "Resources"

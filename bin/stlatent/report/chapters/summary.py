@@ -7,7 +7,10 @@ from typing import Any
 from stlatent.report.page.blocks import Block, Html, Table, number, score, verdict, words
 from stlatent.report.page.markup import escape, html_table, tiles
 from stlatent.report.run import health
-from stlatent.report.run.accuracy_summary import (
+from stlatent.report.run.headline import headline
+from stlatent.report.run.model import Run
+from stlatent.report.run.outcome import Outcome, outcomes
+from stlatent.report.run.scores import (
     BELIEVABLE,
     NULL,
     OURS,
@@ -17,9 +20,6 @@ from stlatent.report.run.accuracy_summary import (
     share_above,
     value,
 )
-from stlatent.report.run.headline import headline
-from stlatent.report.run.outcome import Outcome, outcomes
-from stlatent.report.run.read import Json, Run
 
 ID = "summary"
 TITLE = "Summary"
@@ -88,8 +88,7 @@ def overview(run: Run) -> list[Block]:
 def opening(run: Run, ended: dict[str, Outcome]) -> str:
     """Return the name of the run and its headline (HTML)."""
     items = [
-        (escape(item["name"]), escape(item["value"]), escape(item["text"]))
-        for item in headline(run, ended)
+        (escape(item.name), escape(item.value), escape(item.text)) for item in headline(run, ended)
     ]
     name = run.facts.get("name") or run.facts.get("run_name")
     version = run.facts.get("pipeline_version")
@@ -138,7 +137,7 @@ def doubts(run: Run) -> str:
     """Return what the check of the samplesheet found doubtful in the files."""
     if not run.warnings:
         return ""
-    found = [Outcome(w["id"], "warning", w["step"], w["reason"]) for w in run.warnings]
+    found = [Outcome(w.id, "warning", w.step, w.reason) for w in run.warnings]
     return f'<div class="stl-warned"><h4>To check in the input</h4>{_listed(found)}</div>'
 
 
@@ -147,19 +146,20 @@ def _listed(listed: list[Outcome]) -> str:
     return html_table(("Sample", "Step", "Reason"), rows, "stl-narrow")
 
 
-def sample_row(run: Run, ended: Outcome) -> Json:
+def sample_row(run: Run, ended: Outcome) -> dict[str, Any]:
     """Return the row of one sample."""
     sample = ended.sample
     worst = health.worst(health.run_checks(run, sample))
     unknown = worst == "not_run" or ended.status == "failed"
-    medians, names = sample_medians(run.arm_scores), baselines(run.arm_scores)
+    scores, quality = run.scores_of(), run.quality.get(sample)
+    medians, names = sample_medians(scores), baselines(scores)
     row: dict[str, Any] = {
         "status": ended.status,
         "health": None if unknown else worst,
-        "spots": run.quality.get(sample, {}).get("after", {}).get("observations"),
+        "spots": quality.after.observations if quality else None,
         "genes": health.shared_gene_count(run, sample),
-        "believable": share_above(run.arm_scores, sample, "pcc_normalised"),
-        "believable_raw": share_above(run.arm_scores, sample, "pcc"),
+        "believable": share_above(scores, sample, "pcc_normalised"),
+        "believable_raw": share_above(scores, sample, "pcc"),
     }
     for measure, suffix in (("pcc_normalised", "normalised"), ("pcc", "raw")):
         best = best_baseline(medians, sample, names, measure)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
+from stlatent.records import AlignmentHistory, VaeHistory
 from stlatent.report.page.blocks import Axis, Block, Lines, Mark, Panel
 from stlatent.report.page.colours import series_colours
 from stlatent.report.page.markup import escape
 from stlatent.report.run.health import WARMUP_WARN
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 
 ID = "training"
 TITLE = "Training"
@@ -40,7 +42,7 @@ def overview(run: Run) -> list[Block]:
     ]
 
 
-def curve(values: list[float | None], steps: list[float]) -> Points:
+def curve(values: Sequence[float | None], steps: Sequence[float]) -> Points:
     """Return the known points of a series, thinned to about `MAX_POINTS`."""
     pairs = zip(steps, values, strict=False)
     points = [[float(x), round(y, 5)] for x, y in pairs if y is not None and math.isfinite(y)]
@@ -52,11 +54,12 @@ def curve(values: list[float | None], steps: list[float]) -> Points:
 def vae_curves(run: Run) -> list[Lines]:
     """Return training and validation loss of every reference's VAE, one panel each."""
     panels = []
-    for reference, history in sorted(run.vae.items()):
+    histories = run.vaes_of()
+    for reference, history in sorted(histories.items()):
         lines: dict[str, Points] = {}
         for key, name in (("train_loss", "training"), ("validation_loss", "validation")):
-            values = history["series"].get(key, [])
-            epochs = history.get("epoch") or list(range(1, len(values) + 1))
+            values = history.series.get(key, [])
+            epochs = history.epoch or list(range(1, len(values) + 1))
             points = curve(values, epochs)
             if points:
                 lines[f"{reference}, {name}"] = points
@@ -66,14 +69,14 @@ def vae_curves(run: Run) -> list[Lines]:
         return []
     names = [name for panel in panels for name in panel.lines]
     best = [
-        Mark(history["best_epoch"], "best epoch")
-        for history in run.vae.values()
-        if history.get("best_epoch") is not None
+        Mark(history.best_epoch, "best epoch")
+        for history in histories.values()
+        if history.best_epoch is not None
     ]
     text = (
         "One VAE a reference, trained once and then frozen; one tab each. Both curves should fall and level off; "
         "a validation curve that rises again means overfitting."
-    ) + smaller_batches(run.vae)
+    ) + smaller_batches(histories)
     return [
         Lines(
             id="training_vae",
@@ -91,16 +94,16 @@ def vae_curves(run: Run) -> list[Lines]:
     ]
 
 
-def phase_starts(history: Json) -> list[tuple[str, int]]:
+def phase_starts(history: AlignmentHistory) -> list[tuple[str, int]]:
     """Return the phases of a fit with the step at which each starts, counted from 1."""
-    phases = history.get("phase", [])
+    phases = history.phase
     changes = [
         place for place, name in enumerate(phases) if place == 0 or phases[place - 1] != name
     ]
     return [(phases[place], place + 1) for place in changes]
 
 
-def phase_marks(fits: dict[str, Json]) -> list[Mark]:
+def phase_marks(fits: dict[str, AlignmentHistory]) -> list[Mark]:
     """Return marks at the starts of phases, when all samples share them."""
     starts = [phase_starts(fit) for fit in fits.values()]
     if not starts or any(other != starts[0] for other in starts):
@@ -108,29 +111,29 @@ def phase_marks(fits: dict[str, Json]) -> list[Mark]:
     return [Mark(start, name) for name, start in starts[0]]
 
 
-def _steps(fit: Json) -> list[float]:
-    return [float(place + 1) for place in range(len(fit.get("phase", [])))]
+def _steps(fit: AlignmentHistory) -> list[float]:
+    return [float(place + 1) for place in range(len(fit.phase))]
 
 
-def smaller_batches(histories: dict[str, Json]) -> str:
+def smaller_batches(histories: Mapping[str, VaeHistory | AlignmentHistory]) -> str:
     """Say which trainings a GPU could hold with smaller batches alone: their results depend on it."""
     reduced = [
         f"{escape(name)} ({sizes[0]} to {sizes[-1]})"
         for name, history in sorted(histories.items())
-        if len(sizes := history.get("batch_sizes", [])) > 1
+        if len(sizes := history.batch_sizes) > 1
     ]
     said = "Trained with smaller batches than asked for, because the GPU's memory ran out"
     return f" <b>{said}:</b> {', '.join(reduced)}." if reduced else ""
 
 
-def alignment_curves(fits: dict[str, Json], coloured: dict[str, str]) -> list[Lines]:
+def alignment_curves(fits: dict[str, AlignmentHistory], coloured: dict[str, str]) -> list[Lines]:
     """Return one panel a loss, one line a sample."""
     panels = []
     for series, title in LOSSES.items():
         lines = {
             sample: points
             for sample, fit in fits.items()
-            if (points := curve(fit["series"].get(series, []), _steps(fit)))
+            if (points := curve(fit.series.get(series, []), _steps(fit)))
         }
         if lines:
             panels.append(Panel(lines, title, y=f"{title} loss"))
@@ -159,12 +162,12 @@ def alignment_curves(fits: dict[str, Json], coloured: dict[str, str]) -> list[Li
     ]
 
 
-def discriminator_curve(fits: dict[str, Json], coloured: dict[str, str]) -> list[Lines]:
+def discriminator_curve(fits: dict[str, AlignmentHistory], coloured: dict[str, str]) -> list[Lines]:
     """Return the balanced accuracy of the training discriminator."""
     lines = {
         sample: points
         for sample, fit in fits.items()
-        if (points := curve(fit["series"].get("discriminator_accuracy", []), _steps(fit)))
+        if (points := curve(fit.series.get("discriminator_accuracy", []), _steps(fit)))
     }
     if not lines:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stlatent.records import Calibration, ListedGene
 from stlatent.report.page.blocks import (
     Axis,
     Bars,
@@ -19,7 +20,7 @@ from stlatent.report.page.blocks import (
 )
 from stlatent.report.page.colours import series_colours
 from stlatent.report.page.markup import escape, html_table, prose, scroll
-from stlatent.report.run.read import Json, Run
+from stlatent.report.run.model import Run
 from stlatent.report.run.wording import signed
 from stlatent.trust.reliability import LABELS, UNTESTABLE
 
@@ -74,7 +75,7 @@ def overview(run: Run) -> list[Block]:
     found = {s: c for s in run.samples if (c := run.calibration(s)) is not None}
     if not found:
         return []
-    threshold = next(iter(found.values()))["reliability"]["threshold"]
+    threshold = next(iter(found.values())).reliability.threshold
     told = "<br>".join(population(name, content) for name, content in found.items())
     text = EXPLAINED.format(threshold=threshold, population=told)
     rows = {sample: sample_row(content) for sample, content in found.items()}
@@ -99,26 +100,26 @@ def overview(run: Run) -> list[Block]:
     ]
 
 
-def population(sample: str, content: Json) -> str:
+def population(sample: str, content: Calibration) -> str:
     """Return a sentence on the genes that labels and intervals of a sample were tested on."""
-    name, tested = escape(sample), content.get("n_held_out") or 0
-    drawn = content.get("population") or {}
-    if not tested or not drawn:
+    name, tested = escape(sample), content.n_held_out
+    drawn = content.population
+    if not tested or drawn is None:
         return f"<b>{name}</b>: none; what is said of its genes was learned on other tissues."
     source = {
         "delivered": "imputed genes that this tissue measured",
         "variable": "measured genes that are imputed or most variable in the reference",
         "shared": "genes that tissue and reference share",
-    }[drawn["name"]]
-    every = drawn["n_drawn"] >= drawn["n_genes"]
+    }[drawn.name]
+    every = drawn.n_drawn >= drawn.n_genes
     chosen = "all" if every else "drawn at random, evenly by abundance, from the"
-    lost = drawn["n_drawn"] - tested
+    lost = drawn.n_drawn - tested
     rest = f" ({lost:,} of them could not be tested)" if lost > 0 else ""
-    number_of = f"{drawn['n_drawn']:,} genes{rest}"
-    text = f"<b>{name}</b>: {number_of}, {chosen} {drawn['n_genes']:,} {source}."
-    if content.get("panel"):
+    number_of = f"{drawn.n_drawn:,} genes{rest}"
+    text = f"<b>{name}</b>: {number_of}, {chosen} {drawn.n_genes:,} {source}."
+    if content.panel:
         text += (
-            f" But {content['n_unmeasured']:,} of {content['n_genes']:,} imputed genes were not "
+            f" But {content.n_unmeasured:,} of {content.n_genes:,} imputed genes were not "
             "measured: a panel is chosen, and its genes are more abundant and better to predict than "
             "others. Labels and intervals allow for that by each gene's abundance, spread and "
             "predictability; how well was tested on other tissues, see <code>docs/trust.md</code>."
@@ -126,25 +127,25 @@ def population(sample: str, content: Json) -> str:
     return text
 
 
-def sample_row(content: Json) -> Json:
+def sample_row(content: Calibration) -> dict[str, Any]:
     """Return the row of one sample."""
-    validation = content["reliability"].get("validation") or {}
-    own = content["reliability"]["from"] == "tissue"
+    validation = content.reliability.validation
+    own = content.reliability.learned_from == "tissue"
     return {
-        "genes": content["n_genes"],
-        **{label: content["labels"].get(label, 0) for label in LABELS},
-        "untestable": content["labels"].get(UNTESTABLE) or None,
-        "unmeasured": content["n_unmeasured"],
-        "unmeasured_high": content["labels_unmeasured"].get("high", 0),
-        "auroc": validation.get("pcc_normalised", {}).get("auroc"),
-        "tested": validation.get("n_genes"),
+        "genes": content.n_genes,
+        **{label: content.labels.get(label, 0) for label in LABELS},
+        "untestable": content.labels.get(UNTESTABLE) or None,
+        "unmeasured": content.n_unmeasured,
+        "unmeasured_high": content.labels_unmeasured.get("high", 0),
+        "auroc": validation.pcc_normalised.auroc if validation else None,
+        "tested": validation.n_genes if validation else None,
         "learned": "this tissue" if own else "other tissues",
     }
 
 
-def label_bars(found: dict[str, Json]) -> Bars:
+def label_bars(found: dict[str, Calibration]) -> Bars:
     """Return one stacked bar a sample."""
-    shown = [label for label in COLOURS if any(c["labels"].get(label) for c in found.values())]
+    shown = [label for label in COLOURS if any(c.labels.get(label) for c in found.values())]
     return Bars(
         id="trust_labels",
         title="As shares",
@@ -152,22 +153,22 @@ def label_bars(found: dict[str, Json]) -> Bars:
         caption="Imputed genes by reliability",
         axis=Axis("Imputed genes"),
         parts={label: Part(label, COLOURS[label]) for label in shown},
-        bars={sample: content["labels"] for sample, content in found.items()},
+        bars={sample: content.labels for sample, content in found.items()},
         layout="shares",
     )
 
 
-def honesty(found: dict[str, Json], threshold: float) -> list[Block]:
+def honesty(found: dict[str, Calibration], threshold: float) -> list[Block]:
     """Return, for each label, the share of held-out genes that deserved it."""
     rows = []
     totals = {label: [0, 0] for label in LABELS}
     for sample, content in found.items():
-        labels = (content["reliability"].get("validation") or {}).get("labels")
-        if not labels:
+        validation = content.reliability.validation
+        if validation is None:
             continue
         cells = []
         for label in LABELS:
-            genes, above = labels[label]["genes"], labels[label]["above"]
+            genes, above = validation.labels[label].genes, validation.labels[label].above
             totals[label][0] += genes
             totals[label][1] += above
             cells.append(_share(above, genes))
@@ -193,13 +194,13 @@ def _share(above: int, genes: int) -> str:
     return f"{above / genes:.0%} <small>({above} of {genes})</small>"
 
 
-def risk_coverage(found: dict[str, Json]) -> list[Block]:
+def risk_coverage(found: dict[str, Calibration]) -> list[Block]:
     """Return the mean PCC of the genes kept, when only the most reliable are."""
     data: dict[str, Any] = {}
     for sample, content in found.items():
-        validation = content["reliability"].get("validation") or {}
-        curve = validation.get("pcc_normalised", {}).get("risk_coverage")
-        if curve and validation["n_genes"] >= 2 * GENES_SHOWN:
+        validation = content.reliability.validation
+        if validation and validation.n_genes >= 2 * GENES_SHOWN:
+            curve = validation.pcc_normalised.risk_coverage
             data[sample] = [[round(100 * share, 1), round(pcc, 4)] for share, pcc in curve]
     if not data:
         return []
@@ -221,22 +222,22 @@ def risk_coverage(found: dict[str, Json]) -> list[Block]:
     ]
 
 
-def _without(found: dict[str, Json]) -> str:
-    calibrated = {s: c for s, c in found.items() if c.get("intervals_calibrated")}
+def _without(found: dict[str, Calibration]) -> str:
+    calibrated = {s: c for s, c in found.items() if c.intervals_calibrated}
     counted = (
-        f"{escape(sample)} {content.get('n_without_interval', 0):,} of {content['n_genes']:,}"
+        f"{escape(sample)} {content.n_without_interval:,} of {content.n_genes:,}"
         for sample, content in calibrated.items()
     )
     return ", ".join(counted)
 
 
-def gene_lists(found: dict[str, Json]) -> list[Block]:
+def gene_lists(found: dict[str, Calibration]) -> list[Block]:
     """Return the most and the least reliable genes, of those not measured where there are any."""
     rows = []
     for sample, content in found.items():
-        best, worst = content["most_reliable"], content["least_reliable"]
+        best, worst = content.most_reliable, content.least_reliable
         if best and worst:
-            which = "not measured" if not best[0]["measured"] else "all"
+            which = "not measured" if not best[0].measured else "all"
             rows.append((f"<b>{escape(sample)}</b>", which, _named(best), _named(worst)))
     if not rows:
         return []
@@ -250,29 +251,29 @@ def gene_lists(found: dict[str, Json]) -> list[Block]:
     return [Html(id="trust_genes", title=title, text=text, body=scroll(listed))]
 
 
-def _named(genes: list[Json]) -> str:
+def _named(genes: list[ListedGene]) -> str:
     return ", ".join(
-        f"<em>{escape(gene['gene'])}</em>&nbsp;{signed(gene['reliability'])}"
+        f"<em>{escape(gene.gene)}</em>&nbsp;{signed(gene.reliability)}"
         for gene in genes[:GENES_SHOWN]
     )
 
 
-def coverage(found: dict[str, Json]) -> list[Block]:
+def coverage(found: dict[str, Calibration]) -> list[Block]:
     """Return measured against nominal coverage of the intervals, and who has none."""
     data: dict[str, Any] = {}
     absent = []
     for sample, content in found.items():
-        measured = content.get("intervals")
+        measured = content.intervals
         if measured:
-            data[sample] = [[e["level"], round(e["coverage"], 2)] for e in measured["levels"]]
-        elif content.get("intervals_calibrated"):
+            data[sample] = [[one.level, round(one.coverage, 2)] for one in measured.levels]
+        elif content.intervals_calibrated:
             absent.append((sample, "calibrated, but on too few folds or genes to be tested"))
         else:
-            absent.append((sample, content.get("intervals_reason") or "not calibrated"))
+            absent.append((sample, content.intervals_reason or "not calibrated"))
     return [*interval_curves(found, data), *without_intervals(absent)]
 
 
-def interval_curves(found: dict[str, Json], data: dict[str, Any]) -> list[Block]:
+def interval_curves(found: dict[str, Calibration], data: dict[str, Any]) -> list[Block]:
     """Return measured over nominal coverage, one line a sample."""
     if not data:
         return []

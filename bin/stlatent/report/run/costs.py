@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+
+from stlatent.records import ProcessCost, RunCost
 
 HOUR = 3600.0
 GB = 1024.0**3
@@ -184,22 +185,22 @@ def total(found: Sequence[Cost], name: str) -> float:
     return sum(value for value in values if not math.isnan(value))
 
 
-def summary(tasks: pd.DataFrame, accelerators: Mapping[str, int]) -> dict[str, Any]:
+def run_cost(tasks: pd.DataFrame, accelerators: dict[str, int]) -> RunCost:
     """Return the totals, and one record a process, for the machine-readable record."""
     found = costs(tasks, accelerators)
-    return {
-        "cpu_hours": total(found, "asked") + total(found, "lost"),
-        "cpu_hours_failed": total(found, "lost"),
-        "gpu_hours": total(found, "gpu"),
-        "tasks": int(total(found, "tasks")),
-        "processes": [
-            {
-                "process": one.process,
-                "tasks": one.tasks,
-                "cpu_hours": one.asked + one.lost,
-                "gpu_hours": one.gpu,
-                "peak_memory_gb": None if math.isnan(one.peak) else one.peak,
-            }
+    return RunCost(
+        cpu_hours=total(found, "asked") + total(found, "lost"),
+        cpu_hours_failed=total(found, "lost"),
+        gpu_hours=total(found, "gpu"),
+        tasks=int(total(found, "tasks")),
+        processes=[
+            ProcessCost(
+                one.process,
+                one.tasks,
+                one.asked + one.lost,
+                one.gpu,
+                None if math.isnan(one.peak) else one.peak,
+            )
             for one in found
         ],
-    }
+    )

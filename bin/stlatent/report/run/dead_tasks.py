@@ -2,83 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from itertools import pairwise
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT, FILE_SYSTEM_EXIT, GPU_MEMORY_EXIT
-
-Json = dict[str, Any]
+from stlatent.records import DeadTask, Description, Failure
+from stlatent.report.run.steps import step_of
 
 LATER = "then start the run again with -resume"
-READING = "DESCRIBE_INPUT"
-# After the id, in the order of the task's tag.
-TAGS = {
-    "ALIGN": ("fold",),
-    "IMPUTE": ("fold",),
-}
-# Tags of other steps name each word: method M fold F.
-WORDS = ("method", "fold")
 NOT_STARTED = (125, 126, 127)
 TIME_LIMIT = (140, 143)
 CLOUD_FILES = (104, 175, 176, 177)
 KILLED = range(130, 146)
 
 
-def failures(
-    records: list[Json], references: Collection[str | None], known: list[Json]
-) -> list[Json]:
+def failures(tasks: Sequence[DeadTask], references: Collection[str | None]) -> list[Failure]:
     """Return the failures of tasks that were given up, in the form that steps write.
 
-    Tasks without a tag are of no sample: they look at the machine, and say themselves what they miss.
-    The reason of a file of which the reading came to no end, among the failures ``known``, is
-    filled in.
+    Tasks without a tag look at the machine: they belong to no sample and report what they miss
+    themselves. Of an input that was not read to its end CHECK_INPUT reports each sample (`explained`).
     """
-    reading = {record["tag"]: record for record in records if record["process"] == READING}
-    for found in known:
-        if found.get("source") in reading:
-            found["reason"] += f": {explain(reading[found['source']])}"
-    given_up = [record for record in records if record["process"] != READING and record["tag"]]
-    return [failure(record, references) for record in given_up]
+    return [
+        failure(task, references) for task in tasks if task.tag and task.process != Description.STEP
+    ]
 
 
-def failure(record: Json, references: Collection[str | None]) -> Json:
+def explained(known: Sequence[Failure], tasks: Sequence[DeadTask]) -> list[Failure]:
+    """Complete the reasons of failures of inputs whose reading was given up."""
+    reading = {task.tag: task for task in tasks if task.process == Description.STEP}
+    return [
+        replace(one, reason=f"{one.reason}: {explain(reading[one.source])}")
+        if one.source in reading
+        else one
+        for one in known
+    ]
+
+
+def failure(task: DeadTask, references: Collection[str | None]) -> Failure:
     """Return the failure of a task in the form that steps write.
 
     Parameters
     ----------
-    record
-        ``process``, ``tag``, ``exit`` (None without one), ``cause`` (of Nextflow, or None),
-        ``attempts``, ``memory`` and ``memory_wanted``, ``time`` and ``time_wanted``, ``folder``,
-        ``accelerator`` (GPUs asked for, or None).
+    task
+        Its tag is the id of a sample or a reference and then pairs of a word and a value: ``method``,
+        ``fold``, ``seed`` and ``arm``, the names of arms with commas between them.
     references
         Ids of references; all others are samples.
     """
-    step = str(record["process"]).removesuffix("_REFERENCE")
-    identifier, *more = str(record["tag"]).split(" ")
-    kind = "reference" if identifier in references else "sample"
-    named = dict(zip(TAGS.get(step, ()), more, strict=False))
-    worded = {word: value for word, value in pairwise(more) if word in WORDS}
-    return (
-        {"id": identifier, "kind": kind, "step": step, "reason": explain(record)} | named | worded
+    identifier, *words = str(task.tag).split(" ")
+    named = dict(zip(words[::2], words[1::2], strict=False))
+    return Failure(
+        identifier,
+        "reference" if identifier in references else "sample",
+        step_of(task.process),
+        explain(task),
+        settings=named.get("arm", ""),
+        fold=named.get("fold"),
+        method=named.get("method"),
     )
 
 
-def explain(record: Json) -> str:
+def explain(task: DeadTask) -> str:
     """Say how a task ended, what it had asked for, the cure and where its log is."""
-    times = int(record["attempts"])
-    often = "" if times == 1 else f" {times} times"
-    return f"{_what(record, often)}. Log: {record['folder']}/.command.log"
+    often = "" if task.attempts == 1 else f" {task.attempts} times"
+    return f"{_what(task, often)}. Log: {task.folder}/.command.log"
 
 
-def _what(record: Json, often: str) -> str:
-    status, cause = record["exit"], str(record["cause"] or "")
+def _what(task: DeadTask, often: str) -> str:
+    status, cause = task.exit, task.cause or ""
     said = f" ({cause})" if cause else ""
     if status in TIME_LIMIT or "time limit" in cause:
         number = "" if status is None else f" (exit status {status})"
         return (
-            f"stopped{often}{number} by its time limit or by hand, at last after {record['time']}"
-            f"{_ceiling(record, 'time')}"
+            f"stopped{often}{number} by its time limit or by hand, at last after {task.time}"
+            f"{_ceiling(task, 'time', task.time, task.time_wanted)}"
         )
     if status == GPU_MEMORY_EXIT:
         return (
@@ -89,7 +86,7 @@ def _what(record: Json, often: str) -> str:
     if status in KILLED:
         return (
             f"out of memory, or killed{often} (exit status {status}), at last with "
-            f"{record['memory']}{_ceiling(record, 'memory')}"
+            f"{task.memory}{_ceiling(task, 'memory', task.memory, task.memory_wanted)}"
         )
     if status == DISK_FULL_EXIT:
         return f"the disk was full{often}. Cure: make room in the work folder, {LATER}"
@@ -113,13 +110,12 @@ def _what(record: Json, often: str) -> str:
     return f"crashed (exit status {status}){said}: a bug, or an input that nobody foresaw"
 
 
-def _ceiling(record: Json, resource: str) -> str:
+def _ceiling(task: DeadTask, resource: str, had: str, full: str) -> str:
     """Say whether more could have been had, and the cure."""
-    wanted = record[f"{resource}_wanted"]
-    if record[resource] != wanted:
+    if had != full:
         larger = " or take a larger machine" if resource == "memory" else ""
         return (
-            f", where {wanted} was wanted: --max_{resource} or the machine allows no more. "
+            f", where {full} was wanted: --max_{resource} or the machine allows no more. "
             f"Cure: raise --max_{resource}{larger}, {LATER}"
         )
-    return f". Cure: ask for more {resource} for {record['process']} (docs/failures.md), {LATER}"
+    return f". Cure: ask for more {resource} for {task.process} (docs/failures.md), {LATER}"

@@ -7,13 +7,13 @@ few shared genes, too little tissue left, predictions no better than the null.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from stlatent.report.run.accuracy_summary import NULL, OURS, sample_medians, value
-from stlatent.report.run.read import FULL_FIT, Json, Run
+from stlatent.records import AlignmentHistory
+from stlatent.report.run.model import Run
+from stlatent.report.run.scores import NULL, OURS, sample_medians, value
 from stlatent.report.run.wording import signed
 
 Verdict = Literal["passed", "warned", "failed", "not_run"]
@@ -60,11 +60,10 @@ def grade_high(number: float, warn: float, fail: float) -> Verdict:
     return "failed" if number > fail else "warned" if number > warn else "passed"
 
 
-def in_phase(history: Json, series: str, phase: str) -> list[float]:
+def in_phase(history: AlignmentHistory, series: str, phase: str) -> list[float]:
     """Return the values of one series in one phase, without the gaps."""
-    values = history.get("series", {}).get(series, [])
-    pairs = zip(history.get("phase", []), values, strict=False)
-    return [float(v) for p, v in pairs if p == phase and v is not None and not math.isnan(v)]
+    pairs = zip(history.phase, history.series.get(series, []), strict=False)
+    return [value for name, value in pairs if name == phase and value is not None]
 
 
 def tissue(run: Run, sample: str) -> Result:
@@ -74,9 +73,9 @@ def tissue(run: Run, sample: str) -> Result:
     a convention, not a measurement.
     """
     summary = run.quality.get(sample)
-    if not summary or not summary["before"]["observations"]:
+    if summary is None or not summary.before.observations:
         return Result("not_run", "no quality control summary")
-    before, after = summary["before"]["observations"], summary["after"]["observations"]
+    before, after = summary.before.observations, summary.after.observations
     status = grade_low(after / before, KEPT_WARN, KEPT_FAIL)
     return Result(status, f"{after:,} of {before:,} locations kept ({after / before:.0%})")
 
@@ -96,9 +95,10 @@ def shared_genes(run: Run, sample: str) -> Result:
 
 def shared_gene_count(run: Run, sample: str) -> int | None:
     """Return the number of genes that tie ``sample`` to its reference, or None."""
-    evaluation, history = run.evaluation(sample) or {}, run.alignment(sample) or {}
-    number = evaluation.get("n_shared_genes", history.get("n_panel_genes"))
-    return None if number is None else int(number)
+    evaluation, history = run.evaluation(sample), run.alignment(sample)
+    if evaluation is not None:
+        return evaluation.n_shared_genes
+    return None if history is None else history.n_panel_genes
 
 
 def latent_space(run: Run, sample: str) -> Result:
@@ -107,11 +107,11 @@ def latent_space(run: Run, sample: str) -> Result:
     The paper chooses its VAE by a kNN classification of held-out cells; a space below PCA means
     that the VAE did not train. Judged by macro-F1, so that rare types count, at k = 15.
     """
-    spaces = ((run.evaluation(sample) or {}).get("knn_reference") or {}).get("spaces", {})
-    vae = spaces.get("X_vae", {}).get(KNN, {}).get("macro_f1")
-    pca = spaces.get("pca", {}).get(KNN, {}).get("macro_f1")
-    if vae is None or pca is None:
+    evaluation = run.evaluation(sample)
+    if evaluation is None or evaluation.knn_reference is None:
         return Result("not_run", "needs cell labels in the reference (label_key)")
+    spaces = evaluation.knn_reference.spaces
+    vae, pca = (spaces[name][KNN].macro_f1 for name in ("X_vae", "pca"))
     status = grade_high(pca - vae, LATENT_WARN, LATENT_FAIL)
     return Result(status, f"cell types recovered with macro-F1 {vae:.2f}, by PCA {pca:.2f}")
 
@@ -132,7 +132,8 @@ def _fall(run: Run, sample: str, series: str) -> Result:
     The paper names a loss that does not fall as a signature of failure; below 5 % it is doubtful.
     The scale is the first value's magnitude, since a likelihood can be negative.
     """
-    values = in_phase(run.alignment(sample) or {}, series, "pretrain")
+    history = run.alignment(sample)
+    values = in_phase(history, series, "pretrain") if history else []
     if len(values) < 2 or not values[0]:
         return Result("not_run", f"no {series} loss in the training history")
     fall = (values[0] - values[-1]) / abs(values[0])
@@ -152,9 +153,9 @@ def discriminator(run: Run, sample: str) -> Result:
     ease. Both limits are conventions.
     """
     history = run.alignment(sample)
-    if history is None or "discriminator" not in history.get("phase", []):
+    if history is None or "discriminator" not in history.phase:
         return Result("not_run", "the tissue was matched to nothing (alignment none)")
-    accuracy = history.get("warm_up_accuracy")
+    accuracy = history.warm_up_accuracy
     if accuracy is None:
         return Result("not_run", "too few locations or cells to keep any out of its training")
     status = grade_low(accuracy, WARMUP_WARN, WARMUP_FAIL)
@@ -169,10 +170,11 @@ def mixing(run: Run, sample: str) -> Result:
     Judged by the AUROC of a fresh, cross-validated classifier, never by the training
     discriminator, which can lose to the encoder and still leave the spaces apart.
     """
-    alignment = (run.evaluation(sample) or {}).get("alignment") or {}
-    after, before = alignment.get("auroc_after"), alignment.get("auroc_before")
-    if after is None:
+    evaluation = run.evaluation(sample)
+    after = evaluation.alignment.auroc_after if evaluation else None
+    if evaluation is None or after is None:
         return Result("not_run", "the alignment was not evaluated")
+    before = evaluation.alignment.auroc_before
     was = "" if before is None else f", {before:.2f} before alignment"
     message = f"a fresh classifier tells tissue from reference with AUROC {after:.2f}{was}"
     return Result(grade_high(after, AUROC_WARN, AUROC_FAIL), message)
@@ -185,7 +187,7 @@ def above_null(run: Run, sample: str) -> Result:
     correlations, so stlatent has to win raw and normalised; a margin below .02 is within noise.
     A null without a normalised value predicts a constant, which counts as 0.
     """
-    medians = sample_medians(run.arm_scores)
+    medians = sample_medians(run.scores_of())
     margins = {}
     for measure, name in (("pcc", "raw"), ("pcc_normalised", "normalised")):
         ours, null = (value(medians, sample, method, measure) for method in (OURS, NULL))
@@ -208,12 +210,13 @@ def reference_coverage(run: Run, sample: str) -> Result:
     More than a fifth uncovered warns; what is covered can still be used, so nothing fails. The limit
     is a convention.
     """
-    found = run.imputations.get((sample, run.arm, FULL_FIT), {}).get("coverage")
-    if not found:
+    imputation = run.imputation(sample)
+    found = imputation.coverage if imputation else None
+    if found is None:
         return Result("not_run", "coverage by the reference was not judged")
-    if found["uncovered"] is None:
-        return Result("not_run", f"coverage was not judged, as {found['not_judged']}")
-    share = found["uncovered"]
+    if found.uncovered is None:
+        return Result("not_run", f"coverage was not judged, as {found.not_judged}")
+    share = found.uncovered
     status: Verdict = "warned" if share > UNCOVERED_WARN else "passed"
     return Result(status, f"{share:.0%} of the locations have no counterpart in the reference")
 
@@ -223,13 +226,14 @@ def intervals(run: Run, sample: str) -> Result:
 
     The largest difference, in percentage points, of measured from nominal coverage over the levels.
     """
-    found = (run.calibration(sample) or {}).get("intervals")
-    if not found:
+    calibration = run.calibration(sample)
+    found = calibration.intervals if calibration else None
+    if found is None:
         return Result("not_run", "no coverage of intervals: too few genes were held out")
-    gap, level = max((abs(e["coverage"] - e["level"]), e["level"]) for e in found["levels"])
-    measured = next(e["coverage"] for e in found["levels"] if e["level"] == level)
+    gap, level = max((abs(one.coverage - one.level), one.level) for one in found.levels)
+    measured = next(one.coverage for one in found.levels if one.level == level)
     message = (
-        f"worst: intervals of {level} % hold {measured:.0f} % of {found['n_genes']} genes' values"
+        f"worst: intervals of {level} % hold {measured:.0f} % of {found.n_genes} genes' values"
     )
     return Result(grade_high(gap, COVERAGE_WARN, COVERAGE_FAIL), message)
 

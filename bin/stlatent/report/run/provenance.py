@@ -1,35 +1,42 @@
-"""What the results are made of: input files with checksums, and container images with digests."""
+"""What the results are made of, for the machine-readable record of the run."""
 
 from __future__ import annotations
 
-from stlatent.report.run.costs import summary
+from stlatent.records import Checksums, Provenance, UsedInput
+from stlatent.report.run.costs import run_cost
 from stlatent.report.run.headline import failed_samples
+from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import outcomes
-from stlatent.report.run.read import Json, Run
 
 
-def record(run: Run) -> Json:
-    """Return what the machine-readable record of the run needs from the tasks."""
-    return {
-        "facts": run.facts,
-        "inputs": inputs(run),
-        "images": run.images,
-        "samples": run.samples,
+def record(run: Run) -> Provenance:
+    """Return what the record of the run needs from the tasks."""
+    trained = {reference for reference, _ in run.vaes}
+    return Provenance(
+        facts=run.facts,
+        inputs=inputs(run),
+        images=run.images,
+        samples=run.samples,
         # Of the others only an earlier run may have left files.
-        "references": sorted({name for name in run.references.values() if name in run.vae}),
-        "failed": failed_samples(outcomes(run)),
-        "resources": summary(run.tasks, run.accelerators) if run.tasks is not None else {},
-    }
+        references=sorted(trained.intersection(filter(None, run.references.values()))),
+        failed=failed_samples(outcomes(run)),
+        resources=None if run.tasks is None else run_cost(run.tasks, run.accelerators),
+    )
 
 
-def inputs(run: Run) -> list[Json]:
+def inputs(run: Run) -> list[UsedInput]:
     """Return the distinct inputs, with their files and with what is made of them."""
+    unread = {source.id: Checksums(source.id, source.kind, [], []) for source in run.sources}
+    files = unread | run.checksums
     return [
-        {
-            **source,
-            "used_by": run.used_by.get(source["id"], []),
-            "files": run.checksums.get(source["id"], {}).get("data", []),
-            "coordinates_files": run.checksums.get(source["id"], {}).get("coordinates", []),
-        }
+        UsedInput(
+            source.id,
+            source.kind,
+            source.path,
+            source.coordinates,
+            run.used_by.get(source.id, []),
+            files[source.id].data,
+            files[source.id].coordinates,
+        )
         for source in run.sources
     ]

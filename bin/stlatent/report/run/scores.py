@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stlatent.baselines.registry import is_published
-from stlatent.report.run.read import Run
+from stlatent.report.run.model import Run
 
 OURS = "stlatent"
 NULL = "null"
@@ -91,7 +91,7 @@ def share_above(scores: pd.DataFrame, sample: str, measure: str) -> float | None
 
 def across_samples(run: Run, method: str, measure: str) -> float | None:
     """Return the median over samples of the samples' medians of one method."""
-    medians = sample_medians(run.arm_scores)
+    medians = sample_medians(run.scores_of())
     found = [value(medians, sample, method, measure) for sample in run.samples]
     known = [number for number in found if number is not None]
     return float(np.median(known)) if known else None
