@@ -21,7 +21,9 @@ from stlatent.inputs import genes
 def main(reference: Path, n_top: int, settings: str, output: Path, failure: Path) -> None:
     """Write the most variable genes of a reference, one a line, best first."""
     adata = slots.read(reference, slots.INGESTED_REFERENCE)
-    with failures.step("SELECT_GENES", slots.facts(adata)["source"], "reference", failure, settings=settings):
+    with failures.step(
+        "SELECT_GENES", slots.facts(adata)["source"], "reference", failure, settings=settings
+    ):
         ranked = genes.rank_genes(adata, n_top)
         output.write_text("\n".join(ranked[:n_top]) + "\n")
 
