@@ -23,14 +23,13 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from pairs import quality_control
+from pairs import N_NEIGHBORS, alignment_settings, quality_control
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, expression, slots
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.placement import Placement
-from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import align, align_unmatched
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import METHODS, is_published, register
@@ -57,7 +56,6 @@ LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "hypothalamus_poa": (None, 2000, None),
 }
 SEED = 0
-N_NEIGHBORS = 8
 N_BOOTSTRAP = 2000
 
 
@@ -147,12 +145,12 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     """
     vae, spatial = pair.vae, pair.spatial
     began = time.perf_counter()
-    settings = AlignmentSettings(seed=SEED)
-    aligned = align(prepare(spatial, pair.reference, panel, hidden, 8), settings)
+    settings = alignment_settings(seed=SEED)
+    aligned = align(prepare(spatial, pair.reference, panel, hidden, N_NEIGHBORS), settings)
     inner = []
     for away in inner_folds.split_panel(panel, 3, SEED):
         seen = [gene for gene in panel if gene not in set(away)]
-        inputs = prepare(spatial, pair.reference, seen, [*hidden, *away], 8)
+        inputs = prepare(spatial, pair.reference, seen, [*hidden, *away], N_NEIGHBORS)
         inner.append(inner_folds.InnerFold(away, align_unmatched(inputs, settings)))
     alignment = time.perf_counter() - began
 

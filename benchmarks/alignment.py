@@ -25,7 +25,7 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from pairs import N_HVG, SEED, SPLIT
+from pairs import N_HVG, N_NEIGHBORS, SEED, SPLIT, alignment_settings
 from pairs import REFERENCE_QC as REFERENCE_LIMITS
 from pairs import SPATIAL_QC as SPATIAL_LIMITS
 from sklearn.neighbors import NearestNeighbors
@@ -37,7 +37,6 @@ from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.result import State
-from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import Trainer, matched, pretrained
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality
@@ -51,7 +50,7 @@ Array = np.ndarray
 # The pipeline's defaults.
 REFERENCE_QC = qc.Thresholds(*REFERENCE_LIMITS.values())
 SPATIAL_QC = qc.Thresholds(*SPATIAL_LIMITS.values())
-N_PANEL, N_NEIGHBORS = SPLIT["n-alignment-genes"], 8
+N_PANEL = SPLIT["n-alignment-genes"]
 MATCHES = Path(__file__).with_name("label_matches.csv")
 BATCH_COLUMN, LABEL_COLUMN = "sample", "cell_type"
 TISSUE_LABELS = ("cell_type", "region")
@@ -250,7 +249,7 @@ def main(data: Path, cache: Path, pairs: str | None, methods: str, max_spots: in
             continue
         pair = read_pair(data, name, cache, max_spots)
         inputs = prepare(pair.spatial, pair.reference, pair.panel, [], N_NEIGHBORS)
-        trainer, before = pretrained(inputs, AlignmentSettings(seed=SEED))
+        trainer, before = pretrained(inputs, alignment_settings())
         click.echo(f"{name}, dimensions filled: {dimensions(trainer, before)}", err=True)
         for method in wanted:
             row = judge(pair, method, trainer, before)

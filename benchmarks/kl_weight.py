@@ -17,11 +17,11 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "bin"), str(Path(__file__).parent)]
 
-from alignment import N_NEIGHBORS, read_pair
+from alignment import read_pair
+from pairs import N_NEIGHBORS, alignment_settings
 
 from stlatent import devices
 from stlatent.alignment.inputs import AlignmentInputs, prepare
-from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import pretrained
 
 COLUMNS = {
@@ -33,7 +33,7 @@ COLUMNS = {
 
 def last_epoch(inputs: AlignmentInputs, weight: float, seed: int) -> dict[str, float]:
     """Return what pretraining with one weight of the KL ends with."""
-    settings = AlignmentSettings(kl_weight=weight, seed=seed)
+    settings = alignment_settings(kl_weight=weight, seed=seed)
     trainer, state = pretrained(inputs, settings)
     encoded = trainer.encode()
     last = {name: values[-1] or 0.0 for name, values in trainer.history.series.items()}

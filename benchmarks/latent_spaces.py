@@ -21,12 +21,12 @@ from anndata import AnnData
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "bin"), str(Path(__file__).parent)]
 
-from alignment import N_NEIGHBORS, Pair, labels_of, read_pair
+from alignment import Pair, labels_of, read_pair
+from pairs import N_NEIGHBORS, alignment_settings
 
 from stlatent import devices, graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.alignment.joint import joint_space, scaled, smoothed
-from stlatent.alignment.settings import AlignmentSettings
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
 from stlatent.records import FULL_FIT, Fold
@@ -42,7 +42,7 @@ def fit(pair: Pair, seed: int, cache: Path) -> AnnData:
     """Return what ALIGN gives of a pair, made at first use."""
     path = cache / f"{pair.name}.{seed}.aligned.h5ad"
     if not path.exists():
-        settings = AlignmentSettings(seed=seed, judge_warm_up=False)
+        settings = alignment_settings(seed=seed, judge_warm_up=False)
         fold = Fold(pair.name, FULL_FIT, [], pair.panel)
         aligned, _ = align_tissue(pair.spatial, pair.reference, fold, settings, N_NEIGHBORS, 0)
         slots.write(aligned, path, slots.ALIGNED)

@@ -6,17 +6,60 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "bin"))
 
-# Those of nextflow.config.
-SPATIAL_QC = {"min-counts": 10, "min-genes": 3, "min-cells": 1, "max-mito": 50, "mad": 0}
-REFERENCE_QC = {"min-counts": 200, "min-genes": 100, "min-cells": 3, "max-mito": 25, "mad": 0}
-SPLIT = {"n-folds": 5, "evaluation-genes": 300, "n-alignment-genes": 500, "seed": 0}
-N_HVG, SEED = 2000, 0
+from stlatent.alignment.matching import MATCHINGS
+from stlatent.alignment.settings import AlignmentSettings
+
+DEFAULTS = {
+    name: parameter["default"]
+    for group in json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
+    for name, parameter in group["properties"].items()
+    if "default" in parameter
+}
+N_HVG, N_NEIGHBORS, SEED = DEFAULTS["n_hvg"], DEFAULTS["n_neighbors"], DEFAULTS["seed"]
+
+
+def _limits(kind: str) -> dict[str, object]:
+    limits = ("min_counts", "min_genes", "min_cells", "max_mito")
+    chosen = {limit.replace("_", "-"): DEFAULTS[f"{kind}_{limit}"] for limit in limits}
+    return {**chosen, "mad": DEFAULTS["mad_outliers"]}
+
+
+SPATIAL_QC, REFERENCE_QC = _limits("spatial"), _limits("reference")
+SPLIT = {
+    "n-folds": DEFAULTS["n_folds"],
+    "evaluation-genes": DEFAULTS["evaluation_genes"],
+    "n-alignment-genes": DEFAULTS["n_alignment_genes"],
+    "seed": SEED,
+}
+ALIGNMENT = {
+    "method": DEFAULTS["alignment"],
+    "n-neighbors": N_NEIGHBORS,
+    "pretrain-epochs": DEFAULTS["alignment_pretrain_epochs"],
+    "discriminator-epochs": DEFAULTS["alignment_discriminator_epochs"],
+    "epochs": DEFAULTS["alignment_epochs"],
+    "inner-folds": DEFAULTS["inner_folds"],
+}
+
+
+def alignment_settings(**changed: Any) -> AlignmentSettings:
+    """Return the settings of an alignment by the pipeline's defaults, but for ``changed``."""
+    default = AlignmentSettings(
+        MATCHINGS[DEFAULTS["alignment"]],
+        DEFAULTS["alignment_pretrain_epochs"],
+        DEFAULTS["alignment_discriminator_epochs"],
+        DEFAULTS["alignment_epochs"],
+        seed=SEED,
+    )
+    return replace(default, **changed)
 
 
 def script(name: str, options: dict[str, object], more: Sequence[str] = ()) -> None:
@@ -98,7 +141,7 @@ def imputed_and_calibrated(
         script(
             "align.py",
             {"spatial": work / "spatial.qc.h5ad", "reference": reference, "vae": vae, "fold": fold,
-             "seed": SEED, "device": "cpu", "output": aligned, "history": work / f"history_{name}.json",
+             **ALIGNMENT, "seed": SEED, "device": "cpu", "threads": 1, "output": aligned, "history": work / f"history_{name}.json",
              "failure": failure},
         )  # fmt: skip
         script(

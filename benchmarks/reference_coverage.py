@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from reliability import prepare
+from pairs import N_NEIGHBORS, SPLIT, alignment_settings, quality_control, split_genes
 
 from stlatent import devices, slots
 from stlatent.expression import dense, library_size, linear, log_normalise
@@ -119,7 +119,8 @@ def simulated(seeds: list[int]) -> Iterator[Case]:
 
 def pair(data: Path, work: Path, name: str) -> tuple[anndata.AnnData, anndata.AnnData, list[str]]:
     """Return tissue, reference and panel of a real pair after the pipeline's quality control."""
-    prepare(data / name, work / name)
+    quality_control(data / name, work / name)
+    split_genes(work / name, SPLIT)
     tissue = anndata.read_h5ad(work / name / "spatial.qc.h5ad")
     reference = anndata.read_h5ad(work / name / "scrna.qc.h5ad")
     panel = json.loads((work / name / "folds" / "fold_all.json").read_text())["panel"]
@@ -200,7 +201,6 @@ def components(reference: anndata.AnnData) -> Array:
 def placed(case: Case) -> tuple[Array, Array]:
     """Return positions of spots and cells from a short training of the VAE and the alignment."""
     from stlatent.alignment.inputs import prepare as inputs
-    from stlatent.alignment.settings import AlignmentSettings
     from stlatent.alignment.trainer import align
     from stlatent.vae import registry
     from stlatent.vae.interface import VAESettings
@@ -209,8 +209,8 @@ def placed(case: Case) -> tuple[Array, Array]:
     settings = VAESettings(max_epochs=60, kl_warmup_epochs=20)
     latent = registry.trainer("scvi")(case.reference, ranked, settings).latent
     case.reference.obsm[slots.X_VAE] = latent
-    short = AlignmentSettings(pretrain_epochs=100, discriminator_epochs=30, epochs=60)
-    aligned = align(inputs(case.tissue, case.reference, case.panel, [], 8), short)
+    short = alignment_settings(pretrain_epochs=100, discriminator_epochs=30, epochs=60)
+    aligned = align(inputs(case.tissue, case.reference, case.panel, [], N_NEIGHBORS), short)
     return aligned.after.placement.z, latent
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from stlatent import devices, slots
 from stlatent.alignment.inputs import prepare
+from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.placement import Placement
 from stlatent.alignment.settings import AlignmentSettings
 from stlatent.alignment.trainer import align, align_unmatched
@@ -21,7 +22,9 @@ from stlatent.simulate import Settings, Study, simulate
 from stlatent.vae import registry
 from stlatent.vae.interface import VAESettings
 
-ALIGNMENT = AlignmentSettings(pretrain_epochs=50, discriminator_epochs=10, epochs=10)
+ALIGNMENT = AlignmentSettings(
+    MATCHINGS["adversarial"], pretrain_epochs=50, discriminator_epochs=10, epochs=10
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from stlatent.alignment.matching import MATCHINGS, Matching
+from stlatent.alignment.matching import Matching
 
 
 @dataclass(frozen=True)
 class AlignmentSettings:
     """Settings of one alignment; weights multiply the losses of the same name.
+
+    Those without a default are parameters of the pipeline.
 
     An epoch takes at most ``max_batches`` batches, so that training time does not grow with the
     tissue; ``n_anchors`` reference cells take part in the attention of each step. While the tissue
@@ -22,10 +24,10 @@ class AlignmentSettings:
     reference can be told apart before the matching (`Alignment.warm_up_accuracy`).
     """
 
-    matching: Matching = MATCHINGS["adversarial"]
-    pretrain_epochs: int = 150
-    discriminator_epochs: int = 50
-    epochs: int = 150
+    matching: Matching
+    pretrain_epochs: int
+    discriminator_epochs: int
+    epochs: int
     batch_size: int = 1024
     max_batches: int = 4
     n_anchors: int = 1024

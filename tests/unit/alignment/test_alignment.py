@@ -32,7 +32,16 @@ from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
 
 ROOT = Path(__file__).parents[3]
-QUICK = AlignmentSettings(pretrain_epochs=25, discriminator_epochs=15, epochs=10)
+
+
+def settings_of(method: str, **changed: Any) -> AlignmentSettings:
+    quick = AlignmentSettings(
+        MATCHINGS[method], pretrain_epochs=25, discriminator_epochs=15, epochs=10
+    )
+    return dataclasses.replace(quick, **changed)
+
+
+QUICK = settings_of("adversarial")
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +177,7 @@ def test_training_runs_its_three_phases_and_reduces_its_losses(inputs: Alignment
 
 
 def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) -> None:
-    settings = AlignmentSettings(matching=MATCHINGS["none"], pretrain_epochs=3, epochs=2)
+    settings = settings_of("none", pretrain_epochs=3, epochs=2)
     result = align(inputs, settings)
     assert result.history.phase == ["pretrain"] * 3 + ["continued"] * 2
     assert set(result.history.series["discriminator_loss"]) == {None}
@@ -178,9 +187,7 @@ def test_without_adversary_no_discriminator_is_trained(inputs: AlignmentInputs) 
 def test_the_papers_kind_has_the_losses_of_the_vgae_and_an_adversary_and_nothing_else(
     inputs: AlignmentInputs,
 ) -> None:
-    settings = AlignmentSettings(
-        matching=MATCHINGS["paper"], pretrain_epochs=3, discriminator_epochs=2, epochs=2
-    )
+    settings = settings_of("paper", pretrain_epochs=3, discriminator_epochs=2, epochs=2)
     assert set(settings.weights(False)) == {"reconstruction", "graph", "kl"}
     assert set(settings.weights(True)) == {"reconstruction", "graph", "kl", "adversarial"}
     trainer = Trainer(inputs, settings)
@@ -207,7 +214,7 @@ def test_the_parameter_of_the_pipeline_names_every_matching_and_no_other() -> No
 
 @pytest.mark.parametrize("method", MATCHINGS)
 def test_every_loss_of_every_kind_has_a_weight(inputs: AlignmentInputs, method: Any) -> None:
-    settings = AlignmentSettings(matching=MATCHINGS[method], judge_warm_up=False)
+    settings = settings_of(method, judge_warm_up=False)
     trainer = Trainer(inputs, settings)
     batch = next(trainer.batches())
     judged = {"discriminator_loss", "discriminator_accuracy"}
@@ -218,7 +225,7 @@ def test_every_loss_of_every_kind_has_a_weight(inputs: AlignmentInputs, method: 
 def test_gradients_of_everything_that_is_optimised_are_clipped_together(
     inputs: AlignmentInputs,
 ) -> None:
-    trainer = Trainer(inputs, AlignmentSettings(transfer_weight=1e4))
+    trainer = Trainer(inputs, settings_of("adversarial", transfer_weight=1e4))
     trainer.step(next(trainer.batches()), False)
     optimised = trainer.optimiser.param_groups[0]["params"]
     gradients = [p.grad for p in optimised if p.grad is not None]
@@ -232,7 +239,7 @@ def test_a_tissue_without_edges_trains_with_a_graph_loss_of_zero(study: Study) -
     tissue.obs["own"] = [str(i) for i in range(tissue.n_obs)]
     slots.note(tissue, section_key="own")
     panel = tissue.var_names.intersection(study.reference.var_names).tolist()
-    short = AlignmentSettings(pretrain_epochs=2, discriminator_epochs=1, epochs=1)
+    short = settings_of("adversarial", pretrain_epochs=2, discriminator_epochs=1, epochs=1)
     result = align(prepare(tissue, study.reference, panel, [], 6), short)
     assert [v for v in result.history.series["graph"] if v is not None] == [0, 0, 0]
     assert np.isfinite(result.after.placement.z).all()
@@ -256,7 +263,7 @@ def gaussian_tissue(n: int, seed: int, shift: float = 0.0) -> tuple[torch.Tensor
 def test_warm_up_accuracy_of_a_tissue_from_the_reference_itself_is_one_half(
     inputs: AlignmentInputs,
 ) -> None:
-    trainer = Trainer(inputs, AlignmentSettings())
+    trainer = Trainer(inputs, QUICK)
     found, trained_on = [], []
     for seed in range(3):
         tissue, cells = gaussian_tissue(300, seed)
@@ -274,7 +281,7 @@ def test_warm_up_accuracy_of_a_tissue_from_the_reference_itself_is_one_half(
 
 
 def test_warm_up_accuracy_sees_a_real_difference(inputs: AlignmentInputs) -> None:
-    trainer = Trainer(inputs, AlignmentSettings())
+    trainer = Trainer(inputs, QUICK)
     tissue, cells = gaussian_tissue(100, 0, shift=1.5)
     found = cross_fitted_accuracy(
         tissue,
@@ -320,7 +327,7 @@ def test_with_too_few_locations_nothing_is_kept_out_and_nothing_is_reported() ->
 def test_the_discriminator_of_the_game_is_not_taught_the_fifth_that_judges_it(
     inputs: AlignmentInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = AlignmentSettings(discriminator_epochs=2, judge_warm_up=False)
+    settings = settings_of("adversarial", discriminator_epochs=2, judge_warm_up=False)
     trainer = Trainer(inputs, settings)
     positions = trainer.game.whiten(trainer.encode().aligned_mean)
     kept = {
@@ -347,9 +354,7 @@ def test_the_discriminator_of_the_game_is_not_taught_the_fifth_that_judges_it(
 def test_matching_without_adversary_has_a_warm_up_and_one_divergence(
     inputs: AlignmentInputs, method: Any
 ) -> None:
-    settings = AlignmentSettings(
-        matching=MATCHINGS[method], pretrain_epochs=3, discriminator_epochs=2, epochs=2
-    )
+    settings = settings_of(method, pretrain_epochs=3, discriminator_epochs=2, epochs=2)
     history = align(inputs, settings).history
     assert history.phase == ["pretrain"] * 3 + ["discriminator"] * 2 + [method] * 2
     assert set(history.series["adversarial"]) == {None}
@@ -358,7 +363,7 @@ def test_matching_without_adversary_has_a_warm_up_and_one_divergence(
 
 
 def test_same_seed_gives_identical_latents_and_another_does_not(inputs: AlignmentInputs) -> None:
-    short = AlignmentSettings(pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
+    short = settings_of("adversarial", pretrain_epochs=4, discriminator_epochs=2, epochs=3, seed=3)
     first, second = align(inputs, short), align(inputs, short)
     np.testing.assert_array_equal(first.after.placement.z, second.after.placement.z)
     np.testing.assert_array_equal(first.spatial, second.spatial)
@@ -497,9 +502,7 @@ def test_matching_mixes_the_modalities_and_keeps_cells_in_their_types(
     inputs, reference_labels, tissue_labels = covered
     result = align(
         inputs,
-        AlignmentSettings(
-            matching=MATCHINGS[method], pretrain_epochs=60, discriminator_epochs=20, epochs=60
-        ),
+        settings_of(method, pretrain_epochs=60, discriminator_epochs=20, epochs=60),
     )
     weights = composition_weights(inputs.latent, result.before.placement.z, seed=0)
     auroc = [
