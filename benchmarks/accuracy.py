@@ -23,24 +23,23 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from pairs import N_NEIGHBORS, alignment_settings, quality_control
+from pairs import DEFAULTS, N_NEIGHBORS, alignment_settings, quality_control
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, expression, slots
-from stlatent.alignment.inputs import prepare
-from stlatent.alignment.placement import Placement
-from stlatent.alignment.trainer import align, align_unmatched
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import METHODS, is_published, register
 from stlatent.evaluation import metrics
 from stlatent.failures import DataError
-from stlatent.imputation import inner_folds, predictors
-from stlatent.imputation.candidates import CANDIDATES, PANEL_PREDICTORS, Candidates
-from stlatent.imputation.imputer import DECODER, STACK, Imputer
+from stlatent.imputation import inner_folds
+from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
+from stlatent.imputation.imputer import STACK
 from stlatent.inputs import genes
 from stlatent.records import Fold
+from stlatent.steps.align import align_tissue
 from stlatent.steps.compare import compare
+from stlatent.steps.impute import learned_imputer, views_of
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 
@@ -143,54 +142,45 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
 
     ``stlatent_panel`` combines the candidates that need no alignment.
     """
-    vae, spatial = pair.vae, pair.spatial
-    began = time.perf_counter()
+    vae, fold = pair.vae, Fold(pair.name, "", hidden, panel)
     settings = alignment_settings(seed=SEED)
-    aligned = align(prepare(spatial, pair.reference, panel, hidden, N_NEIGHBORS), settings)
-    inner = []
-    for away in inner_folds.split_panel(panel, 3, SEED):
-        seen = [gene for gene in panel if gene not in set(away)]
-        inputs = prepare(spatial, pair.reference, seen, [*hidden, *away], N_NEIGHBORS)
-        inner.append(inner_folds.InnerFold(away, align_unmatched(inputs, settings)))
-    alignment = time.perf_counter() - began
-
-    def see(panel: list[str], hidden: list[str], at: Placement) -> Candidates:
-        return Candidates(
-            spatial, pair.reference, panel, hidden, at.z, vae.latent, at.precision, SEED
-        )
-
-    began = time.perf_counter()
-    weights = inner_folds.stack_weights(inner, panel, hidden, see)
-    learning = time.perf_counter() - began
-    panel_alone = inner_folds.stack_weights(inner, panel, hidden, see, tuple(PANEL_PREDICTORS))
-    outer = see(panel, hidden, aligned.chosen.placement)
-    imputer = Imputer(outer, weights, vae.decoder, vae.genes)
-    predicted = imputer.predict(hidden, [STACK, DECODER, *CANDIDATES])
-    predicted["panel"] = np.sum(
-        [w * predicted[n] for n, w in panel_alone.by_candidate.items()], axis=0
+    aligned, history = align_tissue(
+        pair.spatial, pair.reference, fold, settings, N_NEIGHBORS, DEFAULTS["inner_folds"]
     )
-    seconds = {**imputer.total_seconds(alignment, learning), "panel": learning}
-    print(f"  weights { ({k: round(v, 2) for k, v in weights.by_candidate.items()}) }", flush=True)
+    views = views_of(pair.spatial, pair.reference, vae, aligned, SEED)
+    imputer, learning = learned_imputer(views, aligned, fold)
+    panel_alone = inner_folds.stack_weights(
+        inner_folds.load(aligned), views, panel, hidden, stacked(needs_alignment=False)
+    ).by_candidate
+    block = imputer.predict(hidden, [STACK, *CANDIDATES])
+    block.predicted["panel"] = np.sum(
+        [weight * block.predicted[name] for name, weight in panel_alone.items()], axis=0
+    )
+    seconds = {**imputer.seconds(history.seconds, learning), "panel": learning}
+    weights = imputer.stack.by_candidate
+    print(f"  weights { ({k: round(v, 2) for k, v in weights.items()}) }", flush=True)
     return {
         "stlatent" if name == STACK else f"stlatent_{name}": Predicted(
-            imputer.on_count_scale(values, hidden), seconds[name]
+            block.counts(name), seconds[name]
         )
-        for name, values in predicted.items()
+        for name in block.predicted
     }
 
 
 @register("mean_of_three", package="numpy")
 def mean_of_three(inputs: Inputs) -> Prediction:
     """Return the mean of two kernel ridges and of a linear ridge with a fixed penalty."""
-    problem = inputs.problem
-    reference, tissue = predictors.standardised_panels(problem, 0.3)
-    target = problem.reference_target
+    view, targets = inputs.view, inputs.targets
+    reference, tissue = view.standard_reference, view.standard_tissue(0.3)
+    target = targets.expression
     mean, spread = target.mean(0), target.std(0) + 1e-6
     covariance = reference.T @ reference / len(reference) + 3 * np.eye(reference.shape[1])
     weights = np.linalg.solve(covariance, reference.T @ ((target - mean) / spread))
     linear = mean + spread * (tissue @ (weights / len(reference)))
-    smooth = predictors.kernel_ridge(problem)
-    sharp = predictors.kernel_ridge(problem, scale=6.0, penalty=2.0)
+    candidates = Candidates(view)
+    smooth, sharp = (
+        candidates.predict(name, targets) for name in ("kernel_ridge", "kernel_ridge_sharp")
+    )
     return Prediction(np.asarray((linear + smooth + sharp) / 3, dtype=np.float32), "log")
 
 

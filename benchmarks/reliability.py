@@ -20,7 +20,8 @@ import datetime
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import anndata
@@ -28,7 +29,8 @@ import click
 import numpy as np
 import pandas as pd
 from never_measured import panel as marker_panel
-from pairs import ROOT, SEED, SPLIT, quality_control, split_genes
+from pairs import N_NEIGHBORS, ROOT, SEED, SPLIT, quality_control, split_genes
+from scipy.sparse import csr_matrix
 
 sys.path.insert(0, str(ROOT / "bin"))
 
@@ -40,16 +42,21 @@ from stlatent.expression import (
     library_size,
     linear,
     log_normalise,
-    visible_library,
 )
-from stlatent.imputation.candidates import PANEL_PREDICTORS
-from stlatent.imputation.predictors import Problem, knn, to_intensities
-from stlatent.imputation.problem import build_problem
+from stlatent.imputation.candidates import (
+    N_TRANSFER_NEIGHBORS,
+    Candidates,
+    cosine_weights,
+    stacked,
+    unit_rows,
+)
+from stlatent.imputation.imputer import STACK, Block, Imputer
+from stlatent.imputation.stack import equal_weights
+from stlatent.imputation.view import View, Views
 from stlatent.inputs import genes
 from stlatent.records import Fold
-from stlatent.sampling import reference_cells
+from stlatent.steps.impute import described
 from stlatent.trust import intervals, reliability
-from stlatent.trust.gene_features import COMPARED, GeneFeatures
 from stlatent.vae import storage
 
 N_LATENT = 10
@@ -74,26 +81,32 @@ def latent_space(reference: anndata.AnnData, work: Path, vae: Path | None) -> np
     return PCA(N_LATENT, random_state=SEED).fit_transform(logged)
 
 
-def attention(problem: Problem) -> np.ndarray:
-    """Return how much every cell of the reference counts in the tissue, sum 1.
+class PanelView(View):
+    """A view whose attention goes to the cells alike in the panel, so that nothing is trained."""
 
-    As the imputer's latent attention says, here by kNN transfer of the cells themselves.
-    """
-    cells = np.eye(len(problem.reference_panel), dtype=np.float32)
-    return knn(replace(problem, reference_target=cells)).mean(axis=0, dtype=np.float64)
+    @cached_property
+    def attention(self) -> csr_matrix:
+        """As that of the candidate `knn`, locations x cells."""
+        cells = unit_rows(self.standard_reference)
+        return cosine_weights(cells, self.standard_tissue(0.3), N_TRANSFER_NEIGHBORS)
 
 
-def expected_scale(
-    predicted: np.ndarray, problem: Problem, shares: np.ndarray, library: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a prediction on the normalised and on the count scale, as the imputer does."""
-    if library is None:
-        values = to_intensities(predicted)
-        return values, values
-    share = np.expm1(np.maximum(predicted, 0))
-    mean = share.mean(0)
-    share *= shares / np.where(mean > 0, mean, 1)
-    return np.log1p(REFERENCE_TARGET * share), share * library[:, None]
+@dataclass(frozen=True)
+class Space:
+    """A latent space without a decoder."""
+
+    latent: np.ndarray
+    decoder: None = None
+    genes: tuple[str, ...] = ()
+
+
+def panel_imputer(
+    spatial: anndata.AnnData, reference: anndata.AnnData, fold: Fold, latent: np.ndarray
+) -> Imputer:
+    """Return the imputer that combines the panel's candidates with equal weights."""
+    view = Views(spatial, reference, N_NEIGHBORS, SEED, Space(latent)).view(fold.panel, fold.hidden)
+    copied = PanelView(**{field.name: getattr(view, field.name) for field in fields(view)})
+    return Imputer(Candidates(copied), equal_weights(list(stacked(needs_alignment=False))))
 
 
 def hold_out(
@@ -101,24 +114,12 @@ def hold_out(
 ) -> tuple[intervals.Genes, pd.DataFrame]:
     """Predict the genes that a fold hides, and return what is known about them."""
     hidden = fold.hidden
-    problem = build_problem(spatial, reference, fold.panel, hidden, hidden, SEED)
-    cells = reference_cells(reference.n_obs, SEED)
-    found = {name: predict(problem) for name, predict in PANEL_PREDICTORS.items()}
-    mean = np.mean(list(found.values()), axis=0, dtype=np.float32)
-    values = linear(reference)[cells]
-    share = np.asarray((attention(problem) / library_size(values)) @ values).ravel()
-    known = spatial.var_names.difference(hidden).intersection(reference.var_names)
-    visible = visible_library(spatial, hidden)
-    captured = float(share[reference.var_names.get_indexer(known)].sum())
-    unknown = spatial.var_names.difference(known).tolist()
-    counted = visible_library(spatial, unknown)
-    library = None if counted is None else counted / min(max(captured, 1e-6), 1.0)
-    normalised, counts = expected_scale(
-        mean, problem, share[reference.var_names.get_indexer(hidden)], library
-    )
-    features = GeneFeatures(problem, latent[cells], library, SEED)
-    compared = [found[name] for name in COMPARED]
-    table = features.table(problem, mean, compared, normalised, counts).set_axis(hidden)
+    imputer = panel_imputer(spatial, reference, fold, latent)
+    visible, library = imputer.view.library, imputer.view.expected_library
+    blocks: list[Block] = []
+    table = pd.concat(described(imputer, hidden, STACK, use=blocks.append))
+    normalised = np.hstack([block.normalised(STACK) for block in blocks])
+    counts = np.hstack([block.counts(STACK) for block in blocks])
     measured = dense(spatial[:, hidden].X)
     scores = metrics.score(measured, counts, visible)
     table["pcc"], table["pcc_normalised"] = scores["pcc"], scores["pcc_normalised"]
@@ -268,7 +269,7 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
             "tissues": {name: len(tables[name]) for name in names},
             "pretend_panels": {name: len(table) for name, table in panels.items()},
             "latent": "scVI where trained, else principal components",
-            "imputer": f"mean of {', '.join(PANEL_PREDICTORS)}",
+            "imputer": f"mean of {', '.join(stacked(needs_alignment=False))}",
             "commit": commit(),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "command": "python benchmarks/reliability.py --data DIR --vae DIR --fit-prior",

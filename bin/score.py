@@ -12,8 +12,9 @@ import pandas as pd
 from stlatent import failures, slots
 from stlatent.evaluation.scoring import COLUMNS, build_maps, score_file, seed_of
 from stlatent.graph import row_weights, spatial_neighbours
-from stlatent.imputation.problem import N_NEIGHBORS
 from stlatent.records import Fold
+
+N_NEIGHBORS = 8
 
 
 @click.command()

@@ -19,6 +19,7 @@ from stlatent import graph, slots
 from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
 from stlatent.imputation.candidates import CANDIDATES
+from stlatent.imputation.imputer import STACK
 from stlatent.records import Failure
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reliability
@@ -71,7 +72,18 @@ class Case:
         arguments += ["--reference", self.folder / "reference.h5ad"]
         arguments += ["--vae", self.folder / "vae", "--fold", self.folder / f"fold_{fold}.json"]
         arguments += ["--output", output, "--summary", self.folder / "summary.json"]
-        arguments += ["--failure", self.folder / "failure.json", *options]
+        arguments += ["--failure", self.folder / "failure.json", "--settings", "key"]
+        arguments += [
+            "--genes",
+            "hvg",
+            "--imputer",
+            STACK,
+            "--seed",
+            "0",
+            "--threads",
+            "1",
+            *options,
+        ]
         return [str(argument) for argument in arguments]
 
 
@@ -132,8 +144,7 @@ def test_values_of_hidden_genes_change_nothing_in_their_fold(case: Case, tmp_pat
 
 def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case) -> None:
     fold, complete = case.impute("1"), case.impute("all")
-    candidates = {*CANDIDATES, "decoder"}
-    assert set(slots.layers(fold)) == candidates
+    assert set(slots.layers(fold)) == set(CANDIDATES)
     assert set(fold.obsm) == {"spatial"}
     assert set(slots.layers(complete)) == {"transfer", "decoder", "normalised"}
     assert set(complete.obsm) == {"spatial", "X_aligned", "X_unaligned", "X_spatial", "X_joint"}
@@ -142,6 +153,7 @@ def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case)
     # Its halves weigh the same in a distance, however large they are.
     for half in np.split(complete.obsm["X_joint"], [sizes[0]], axis=1):
         assert half.var(axis=0).sum() == pytest.approx(1, rel=1e-3)
+    assert slots.facts(fold)["settings"] == "key"
     assert slots.facts(fold)["seed"] == slots.facts(complete)["seed"] == 0
     judged = {"reference_coverage", "reference_covered", "reference_distance"}
     assert judged <= set(complete.obs) and judged.isdisjoint(fold.obs)
@@ -149,7 +161,7 @@ def test_a_fold_carries_every_candidate_and_the_full_run_the_latents(case: Case)
     uncovered = 1 - complete.obs["reference_covered"].mean()
     assert summary["coverage"]["uncovered"] == pytest.approx(uncovered)
     assert sum(summary["weights"].values()) == pytest.approx(1)
-    assert set(summary["inner_correlation"]) == candidates - {"decoder"}
+    assert set(summary["inner_correlation"]) == set(CANDIDATES) - {"decoder"}
     assert all(-1 <= value <= 1 for value in summary["inner_correlation"].values())
 
 
@@ -188,6 +200,7 @@ def test_a_list_without_known_genes_fails_the_sample(case: Case, tmp_path: Path)
         "IMPUTE",
         "none of the 1 genes of genes.txt is in the reference after quality control; "
         "check the names, or lower reference_min_cells",
+        settings="key",
         fold="all",
     )
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from stlatent import devices, slots
-from stlatent.alignment.inputs import prepare
 from stlatent.alignment.matching import MATCHINGS
-from stlatent.alignment.placement import Placement
 from stlatent.alignment.settings import AlignmentSettings
-from stlatent.alignment.trainer import align, align_unmatched
 from stlatent.evaluation import metrics
-from stlatent.imputation.candidates import Candidates
-from stlatent.imputation.imputer import Imputer
-from stlatent.imputation.inner_folds import InnerFold, split_panel, stack_weights
-from stlatent.imputation.predictors import null, to_counts
+from stlatent.imputation.scale import to_counts
+from stlatent.records import Fold
 from stlatent.simulate import Settings, Study, simulate
+from stlatent.steps.align import align_tissue
+from stlatent.steps.impute import learned_imputer, views_of
 from stlatent.vae import registry
+from stlatent.vae.decoder import LatentDecoder
 from stlatent.vae.interface import VAESettings
 
 ALIGNMENT = AlignmentSettings(
     MATCHINGS["adversarial"], pretrain_epochs=50, discriminator_epochs=10, epochs=10
 )
+
+
+@dataclass(frozen=True)
+class Space:
+    """A latent space in memory."""
+
+    latent: np.ndarray
+    decoder: LatentDecoder
+    genes: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -54,49 +61,29 @@ def test_imputation_recovers_the_truth_better_than_the_null(study: Study, name: 
     hidden = shared[structured.to_numpy()][::4].tolist()
     panel = [gene for gene in shared if gene not in set(hidden)][:200]
 
-    aligned = align(prepare(tissue, reference, panel, hidden, 8), ALIGNMENT)
-    see = partial(look, study, name)
-    inner = []
-    for part in split_panel(panel, 2, seed=0):
-        visible = [gene for gene in panel if gene not in set(part)]
-        inputs = prepare(tissue, reference, visible, [*hidden, *part], 8)
-        inner.append(InnerFold(part, align_unmatched(inputs, ALIGNMENT)))
-    weights = stack_weights(inner, panel, hidden, see)
-    candidates = see(panel, hidden, aligned.chosen.placement)
-    imputer = Imputer(candidates, weights, reference.uns["decoder"], reference.var_names.tolist())
-    predicted = imputer.predict(hidden, ["stack", "transfer", "decoder"])
+    decoder_genes = reference.var_names.tolist()
+    space = Space(reference.obsm[slots.X_VAE], reference.uns["decoder"], decoder_genes)
+    fold = Fold(name, "1", hidden, panel)
+    aligned, _ = align_tissue(tissue, reference, fold, ALIGNMENT, n_neighbors=8, n_inner_folds=2)
+    imputer, _ = learned_imputer(views_of(tissue, reference, space, aligned, seed=0), aligned, fold)
+    block = imputer.predict(hidden, ["stack", "transfer", "decoder"])
     order = [study.genes.index.get_loc(gene) for gene in hidden]
     truth = sample.expected[:, order]
     library = np.asarray(tissue[:, ~tissue.var_names.isin(hidden)].X.sum(1)).ravel()
-    chance = to_counts(null(candidates.problem(hidden)), library, float(truth.sum()))
+    null = np.tile(block.targets.mean, (len(truth), 1))
+    chance = to_counts(null, library, float(truth.sum()))
     raw_null = metrics.pcc(truth, chance).mean()
     proportions = sample.proportions[:, order]
-    for method, values in predicted.items():
-        counts = imputer.on_count_scale(values, hidden)
-        normalised = imputer.normalised(values, hidden)
+    for method in block.predicted:
+        counts, normalised = block.counts(method), block.normalised(method)
         assert metrics.pcc(truth, counts).mean() > raw_null + 0.05, method
         assert metrics.pcc(proportions, normalised).mean() > 0.3, method
     # The stack is no worse than what it combines.
     scores = {
-        m: metrics.pcc(proportions, imputer.normalised(v, hidden)).mean()
-        for m, v in predicted.items()
+        method: metrics.pcc(proportions, block.normalised(method)).mean()
+        for method in block.predicted
     }
     assert scores["stack"] >= scores["transfer"] - 0.02
     # Expected counts are right on the average, not only in rank.
-    total = imputer.on_count_scale(predicted["stack"], hidden).sum()
+    total = block.counts("stack").sum()
     assert 0.6 < total / truth.sum() < 1.6
-
-
-def look(
-    study: Study, name: str, panel: list[str], hidden: list[str], placement: Placement
-) -> Candidates:
-    return Candidates(
-        study.samples[name].measured,
-        study.reference,
-        panel,
-        hidden,
-        placement.z,
-        study.reference.obsm[slots.X_VAE],
-        placement.precision,
-        seed=0,
-    )

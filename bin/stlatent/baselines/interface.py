@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from stlatent.imputation.predictors import Problem
+    from stlatent.imputation.view import Targets, View
 
 Array = np.ndarray
 
@@ -44,15 +44,17 @@ class Inputs:
     n_neighbors: int
 
     @cached_property
-    def problem(self) -> Problem:
-        """Both sides on the working scale, for methods that start from there."""
-        from stlatent.graph import spatial_neighbours
-        from stlatent.imputation.problem import build_problem
+    def view(self) -> View:
+        """Both panels on the working scale, for methods that start from there."""
+        from stlatent.imputation.view import Views
 
-        problem = build_problem(
-            self.spatial, self.reference, self.panel, self.hidden, self.hidden, self.seed
-        )
-        return replace(problem, nearest=spatial_neighbours(self.spatial, self.n_neighbors))
+        views = Views(self.spatial, self.reference, self.n_neighbors, self.seed)
+        return views.view(self.panel, self.hidden)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The hidden genes in the reference, on the working scale."""
+        return self.view.targets(self.hidden)
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,8 @@ Predict = Callable[[Inputs], Prediction]
 
 def on_tissue_scale(prediction: Prediction, inputs: Inputs) -> Array:
     """Return spots x hidden genes as counts, or as intensities where the tissue holds those."""
-    from stlatent.imputation import problem
+    from stlatent.imputation import scale
 
     if prediction.scale == "tissue":
         return prediction.values
-    return problem.on_tissue_scale(
-        prediction.values, inputs.problem, inputs.spatial, inputs.panel, inputs.hidden
-    )
+    return scale.on_tissue_scale(prediction.values, inputs.view, inputs.targets)

@@ -24,24 +24,19 @@ _CHUNK = 4096
 )
 def predict(inputs: Inputs) -> Prediction:
     """Predict the hidden genes as SpaGE does."""
-    from stlatent.imputation.predictors import varying_panel
-
-    problem = inputs.problem
-    usable = varying_panel(problem)
-    if not usable.any():
+    view, targets = inputs.view, inputs.targets
+    if not view.varying.any():
         msg = "SpaGE: no gene of the panel varies both in the tissue and in the reference"
         raise DataError(msg)
-    cells = _z_scored(problem.reference_panel[:, usable])
-    spots = _z_scored(problem.tissue_panel[:, usable])
+    cells = _z_scored(view.reference_panel[:, view.varying])
+    spots = _z_scored(view.tissue_panel[:, view.varying])
     vectors = principal_vectors(cells, spots, inputs.seed)
     distances, nearest = _neighbours(cells @ vectors, spots @ vectors)
     weights = neighbour_weights(distances)
     values = np.empty((len(spots), len(inputs.hidden)), dtype=np.float32)
     for start in range(0, len(spots), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        values[rows] = np.einsum(
-            "sk,skg->sg", weights[rows], problem.reference_target[nearest[rows]]
-        )
+        values[rows] = np.einsum("sk,skg->sg", weights[rows], targets.expression[nearest[rows]])
     return Prediction(values, "log")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,12 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.alignment.placement import Placement
-from stlatent.expression import dense, log_normalise, visible_library
-from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.candidates import Candidates, stacked
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
+from stlatent.imputation.view import View, Views
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-Array = np.ndarray
 
 MIN_PANEL = 9
 MIN_HIDDEN = 3
@@ -29,6 +26,12 @@ class InnerFold:
 
     hidden: list[str]
     placement: Placement
+
+    def view(self, views: Views, panel: list[str], hidden: list[str]) -> View:
+        """Return the view of this fold inside an outer one with ``panel`` and ``hidden`` genes."""
+        away = set(self.hidden)
+        visible = [gene for gene in panel if gene not in away]
+        return views.view(visible, [*hidden, *self.hidden], self.placement)
 
 
 def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -67,20 +70,12 @@ def load(adata: AnnData) -> list[InnerFold]:
     ]
 
 
-def measured_values(spatial: AnnData, genes: list[str], library: Array | None) -> Array:
-    """Return measured values on the working scale, normalised by the library of visible genes."""
-    values = dense(spatial[:, genes].X)
-    if library is None:
-        return values
-    return log_normalise(values, np.maximum(library, 1), max(float(np.median(library)), 1))
-
-
 def stack_weights(
     folds: list[InnerFold],
+    views: Views,
     panel: list[str],
     hidden: list[str],
-    see: Callable[[list[str], list[str], Placement], Candidates],
-    names: tuple[str, ...] = CANDIDATES,
+    names: tuple[str, ...] | None = None,
 ) -> Weights:
     """Learn the stack's weights from inner folds, or take equal ones without any.
 
@@ -88,24 +83,21 @@ def stack_weights(
     ----------
     folds
         Inner folds of the panel.
+    views
+        Of the tissue.
     panel, hidden
         Of the outer fold.
-    see
-        (panel, hidden, placement) -> the candidates that see no more than that panel.
     names
-        Candidates to combine.
+        Candidates to combine; those of the stack by default.
     """
+    names = names or stacked()
     if not folds:
         return equal_weights(list(names))
     found = []
     for fold in folds:
-        away = set(fold.hidden)
-        candidates = see(
-            [gene for gene in panel if gene not in away], [*hidden, *fold.hidden], fold.placement
-        )
-        problem = candidates.problem(fold.hidden)
-        predicted = [candidates.predict(name, problem) for name in names]
-        library = visible_library(candidates.spatial, candidates.hidden)
-        measured = measured_values(candidates.spatial, fold.hidden, library)
-        found.append(moments(predicted, measured, library))
+        view = fold.view(views, panel, hidden)
+        candidates, targets = Candidates(view), view.targets(fold.hidden)
+        predicted = [candidates.predict(name, targets) for name in names]
+        measured = views.measured(fold.hidden, view.library)
+        found.append(moments(predicted, measured, view.library))
     return learn_weights(names, found)

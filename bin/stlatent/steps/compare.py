@@ -74,7 +74,7 @@ def compare(
     """
     inputs = Inputs(spatial, reference, fold.panel, fold.hidden, seed, n_neighbors)
     if len(methods) > 1:
-        _ = inputs.problem
+        _ = inputs.view, inputs.targets
     layers, seconds, failed = {}, {}, {}
     for method in methods:
         start = time.perf_counter()

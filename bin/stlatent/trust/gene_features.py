@@ -20,7 +20,8 @@ from stlatent import slots
 from stlatent.correlation import pcc
 from stlatent.expression import standardise
 from stlatent.graph import morans_i, neighbour_mean, row_weights
-from stlatent.imputation.predictors import KERNEL_RIDGE, KERNEL_SCALE, Problem
+from stlatent.imputation.candidates import KERNEL_RIDGE, KERNEL_SCALE
+from stlatent.imputation.view import Targets, View
 from stlatent.sampling import subset
 
 Array = np.ndarray
@@ -47,35 +48,32 @@ class GeneFeatures:
 
     Attributes
     ----------
-    panel
-        A problem of this tissue; only its panels and neighbours are looked at.
+    view
+        What the genes are predicted from; its seed is that of the subsets of cells and spots.
     latent
-        Latent positions of the reference cells of ``panel``, or None without a latent space.
+        Latent positions of the reference cells of ``view``, or None without a latent space.
     library
         Expected library of every spot; None for intensities.
-    seed
-        Of the subsets of cells and spots.
     """
 
-    panel: Problem
+    view: View
     latent: Array | None
     library: Array | None
-    seed: int = 0
 
     def table(
         self,
-        problem: Problem,
+        targets: Targets,
         predicted: Array,
         compared: list[Array],
         normalised: Array,
         counts: Array,
     ) -> pd.DataFrame:
-        """Return the features of the targets of ``problem``, one row a gene.
+        """Return the features of ``targets``, one row a gene.
 
         Parameters
         ----------
-        problem
-            Same panel and cells as ``panel``.
+        targets
+            Of ``view``.
         predicted
             By the method in question on the working scale, spots x genes.
         compared
@@ -88,11 +86,9 @@ class GeneFeatures:
         `slots.FEATURES`, and mean and sd of the normalised prediction, which intervals need. Without counts
         the features of sampling are NaN, and so is the latent one without a latent space.
         """
-        target = problem.reference_target
-        n = target.shape[1]
-        spread = target.std(0)
-        spread = np.where(spread > 0, spread, 1.0)
-        standard = ((target - target.mean(0)) / spread).astype(np.float32)
+        target = targets.expression
+        n, spread = target.shape[1], targets.spread
+        standard = ((target - targets.mean) / spread).astype(np.float32)
         found = {
             "panel_predictability": self._from_panel(standard),
             "latent_predictability": self._from_latent(standard),
@@ -110,12 +106,12 @@ class GeneFeatures:
 
     @cached_property
     def _spots(self) -> Array:
-        return subset(len(self.panel.tissue_panel), MAX_SPOTS, self.seed)
+        return subset(len(self.view.tissue_panel), MAX_SPOTS, self.view.seed)
 
     @cached_property
     def _cells(self) -> tuple[Array, Array]:
         """Cells to learn from and cells to predict, halves of a subset."""
-        chosen = np.random.default_rng(self.seed).permutation(len(self.panel.reference_panel))
+        chosen = np.random.default_rng(self.view.seed).permutation(len(self.view.reference_panel))
         half = min(MAX_CELLS, len(chosen) // 2)
         return chosen[:half], chosen[half : 2 * half]
 
@@ -123,7 +119,7 @@ class GeneFeatures:
     def _panel_kernel(self) -> tuple[tuple[Array, bool], Array]:
         """Factor of the kernel of the learning cells, and the kernel of the others with them."""
         learn, test = self._cells
-        values = standardise(self.panel.reference_panel).astype(np.float64)
+        values = standardise(self.view.reference_panel).astype(np.float64)
         values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         gram = np.exp(KERNEL_SCALE * (values[learn] @ values[learn].T - 1.0))
         gram[np.diag_indices(len(learn))] += KERNEL_RIDGE
@@ -157,9 +153,9 @@ class GeneFeatures:
 
     def _morans_i(self, values: Array) -> Array:
         """Moran's I, NaN without neighbours."""
-        if self.panel.nearest is None:
+        if self.view.nearest is None:
             return np.full(values.shape[1], np.nan)
-        weights = row_weights(self.panel.nearest)
+        weights = row_weights(self.view.nearest)
         parts = [morans_i(values[:, columns], weights) for columns in _column_chunks(values)]
         return np.concatenate(parts)
 
@@ -202,11 +198,11 @@ class GeneFeatures:
         Theta = (C + penalty I)^-1, the ridge prediction of gene p from the others is
         ``x_p - (Theta x)_p / Theta_pp``.
         """
-        reference = standardise(self.panel.reference_panel).astype(np.float64)
-        tissue = standardise(self.panel.tissue_panel)
+        reference = standardise(self.view.reference_panel).astype(np.float64)
+        tissue = standardise(self.view.tissue_panel)
         mixed = tissue
-        if self.panel.nearest is not None:
-            mean = neighbour_mean(tissue, self.panel.nearest)
+        if self.view.nearest is not None:
+            mean = neighbour_mean(tissue, self.view.nearest)
             mixed = (1 - PANEL_MIXING) * tissue + PANEL_MIXING * mean
         mixed, tissue = mixed[self._spots].astype(np.float64), tissue[self._spots]
         covariance = reference.T @ reference / len(reference)
@@ -218,7 +214,7 @@ class GeneFeatures:
 
         Weights are squared correlations in the reference.
         """
-        reference = standardise(self.panel.reference_panel)
+        reference = standardise(self.view.reference_panel)
         weights = (reference.T @ standard / len(reference)) ** 2
         total = weights.sum(0)
         mean = self._panel_accuracy @ weights / np.where(total > 0, total, 1.0)

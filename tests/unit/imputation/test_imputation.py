@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import anndata
@@ -11,12 +12,13 @@ import torch
 
 from stlatent import slots
 from stlatent.alignment.placement import Placement
-from stlatent.imputation.candidates import CANDIDATES, Candidates
+from stlatent.imputation.attention import attention
+from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
 from stlatent.imputation.imputer import Imputer, gene_blocks
 from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
-from stlatent.imputation.output import gene_table, note, write_imputed
+from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
-from stlatent.imputation.transfer import transfer, transfer_weights
+from stlatent.imputation.view import Views
 from stlatent.vae.decoder import LatentDecoder
 
 GENES = ["a", "b", "c", "d"]
@@ -30,66 +32,73 @@ def counted(values: list[list[float]], kind: str, genes: list[str]) -> anndata.A
     return adata
 
 
-@pytest.fixture
-def candidates() -> Candidates:
-    """Two cell types at -3 and 3 of a one-dimensional latent space; a, b and c are measured."""
-    types = [[7.0, 1, 1, 1], [1, 1, 1, 7]]
-    reference = counted([types[0], types[0], types[1], types[1]], "reference", GENES)
-    spatial = counted([[7, 2, 1], [1, 1, 2], [4, 3, 1]], "spatial", GENES[:3])
-    spatial.obsm[slots.SPATIAL] = np.array([[0.0, 0], [1, 0], [2, 0]])
-    return Candidates(
-        spatial=spatial,
-        reference=reference,
-        panel=GENES[:3],
-        hidden=[],
-        z=np.array([[-3.0], [3.0], [0.0]], dtype=np.float32),
-        latent=np.array([[-3.0], [-3], [3], [3]], dtype=np.float32),
-        precision=1.0,
-        seed=0,
-    )
+class Space:
+    """A latent space whose decoder knows a and d."""
 
-
-@pytest.fixture
-def imputer(candidates: Candidates) -> Imputer:
-    """Its decoder knows a and d."""
+    latent = np.array([[-3.0], [-3], [3], [3]], dtype=np.float32)
+    genes = ("a", "d")
     decoder = LatentDecoder(
         hidden_weight=torch.tensor([[1.0], [-1.0]]),
         hidden_bias=torch.zeros(1, 2),
         output_weight=torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
         output_bias=torch.zeros(2),
     )
-    return Imputer(candidates, equal_weights(list(CANDIDATES)), decoder, ["a", "d"])
 
 
-def test_transfer_weights_by_hand() -> None:
-    weights = transfer_weights(np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2)
+PLACEMENT = Placement(np.array([[-3.0], [3.0], [0.0]], dtype=np.float32), 1.0)
+PANEL = GENES[:3]
+
+
+@pytest.fixture
+def views() -> Views:
+    """Two cell types at -3 and 3 of a one-dimensional latent space; a, b and c are measured."""
+    types = [[7.0, 1, 1, 1], [1, 1, 1, 7]]
+    reference = counted([types[0], types[0], types[1], types[1]], "reference", GENES)
+    spatial = counted([[7, 2, 1], [1, 1, 2], [4, 3, 1]], "spatial", PANEL)
+    spatial.obsm[slots.SPATIAL] = np.array([[0.0, 0], [1, 0], [2, 0]])
+    return Views(spatial, reference, n_neighbors=8, seed=0, space=Space())
+
+
+def imputer_of(views: Views) -> Imputer:
+    return Imputer(Candidates(views.view(PANEL, [], PLACEMENT)), equal_weights(list(stacked())))
+
+
+@pytest.fixture
+def imputer(views: Views) -> Imputer:
+    return imputer_of(views)
+
+
+def test_attention_by_hand() -> None:
+    weights = attention(np.array([[0.0]]), np.array([[0.0], [1.0], [9.0]]), 1.0, k=2)
     expected = np.array([[1, np.exp(-1), 0]]) / (1 + np.exp(-1))
     np.testing.assert_allclose(weights.toarray(), expected)
 
 
-def test_far_spots_still_get_weights() -> None:
-    weights = transfer_weights(np.array([[1e4]]), np.array([[0.0], [1.0]]), 5.0)
+def test_far_locations_still_attend() -> None:
+    weights = attention(np.array([[1e4]]), np.array([[0.0], [1.0]]), 5.0)
     np.testing.assert_allclose(weights.sum(1), 1)
 
 
-def test_transfer_is_a_weighted_mean() -> None:
-    weights = sp.csr_matrix([[0.25, 0.75]])
-    assert transfer(weights, np.array([[4.0], [8.0]])).item() == 7
+def test_transfer_is_the_mean_by_attention(imputer: Imputer) -> None:
+    targets = imputer.view.targets(["d"])
+    found = imputer.candidates.predict("transfer", targets)
+    expected = imputer.view.attention.toarray() @ targets.expression
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_mean_share_is_that_of_the_cells_attended_to(imputer: Imputer) -> None:
     # One spot at each type and one between them: both types count the same.
     expected = dict(zip(GENES, [0.4, 0.1, 0.1, 0.4], strict=True))
-    assert imputer.mean_share == pytest.approx(expected, rel=1e-5)
+    assert imputer.view.mean_share == pytest.approx(expected, rel=1e-5)
 
 
 def test_library_is_scaled_by_the_share_the_panel_captures(imputer: Imputer) -> None:
-    np.testing.assert_allclose(imputer.library, np.array([10, 4, 8]) / 0.6, rtol=1e-5)
+    expected = np.array([10, 4, 8]) / 0.6
+    np.testing.assert_allclose(imputer.view.expected_library, expected, rtol=1e-5)
 
 
 def test_transferred_shares_follow_the_nearest_type(imputer: Imputer) -> None:
-    predicted = imputer.predict(["a"], ["transfer"])["transfer"]
-    share = imputer.share(predicted, ["a"]).ravel()
+    share = imputer.predict(["a"], ["transfer"]).shares("transfer").ravel()
     assert share.mean() == pytest.approx(0.4, rel=1e-5)
     assert share[0] / share[1] == pytest.approx(7, rel=1e-3)
     # Between the types the mean is taken on the log scale.
@@ -97,52 +106,57 @@ def test_transferred_shares_follow_the_nearest_type(imputer: Imputer) -> None:
 
 
 def test_decoder_gives_nan_for_genes_it_does_not_know(imputer: Imputer) -> None:
-    predicted = imputer.predict(GENES, ["decoder"])["decoder"]
+    predicted = imputer.predict(GENES, ["decoder"]).predicted["decoder"]
     assert np.isnan(predicted[:, 1:3]).all()
     # a and d hold 80 % of the library.
     np.testing.assert_allclose(np.expm1(predicted[:, [0, 3]]).sum(1), 8000, rtol=1e-4)
     assert predicted[0, 0] > predicted[0, 3]
+    assert list(imputer.genes("decoder")) == ["a", "d"]
+    assert list(imputer.genes("stack")) == list(imputer.genes("ridge")) == GENES
 
 
 def test_stack_is_the_weighted_mean_of_its_candidates(imputer: Imputer) -> None:
     imputer.stack = Weights({"transfer": 0.25, "ridge": 0.75, "knn": 0.0}, {})
-    found = imputer.predict(["d"], ["stack", "transfer", "ridge"])
+    found = imputer.predict(["d"], ["stack", "transfer", "ridge"]).predicted
     expected = 0.25 * found["transfer"] + 0.75 * found["ridge"]
     np.testing.assert_allclose(found["stack"], expected, rtol=1e-6)
 
 
 def test_count_scale_multiplies_shares_by_the_library(imputer: Imputer) -> None:
-    predicted = imputer.predict(["a"], ["transfer"])["transfer"]
-    counts = imputer.on_count_scale(predicted, ["a"])
-    share = imputer.share(predicted, ["a"])
-    np.testing.assert_allclose(counts.ravel(), share.ravel() * imputer.library, rtol=1e-6)
-    np.testing.assert_allclose(imputer.normalised(predicted, ["a"]), np.log1p(1e4 * share))
+    block = imputer.predict(["a"], ["transfer"])
+    counts, share = block.counts("transfer"), block.shares("transfer")
+    library = imputer.view.expected_library
+    np.testing.assert_allclose(counts.ravel(), share.ravel() * library, rtol=1e-6)
+    np.testing.assert_allclose(block.normalised("transfer"), np.log1p(1e4 * share))
 
 
-def test_intensities_stay_on_the_working_scale(imputer: Imputer) -> None:
-    slots.note(imputer.candidates.spatial, counts=False)
-    predicted = imputer.predict(["d"], ["transfer"])["transfer"]
-    np.testing.assert_array_equal(imputer.on_count_scale(predicted, ["d"]), predicted)
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_block_of_locations_is_on_the_scale_of_all(views: Views, counts: bool) -> None:
+    slots.note(views.spatial, counts=counts)
+    block = imputer_of(views).predict(GENES, ["stack"])
+    for rows in (slice(0, 1), slice(1, 3)):
+        for scaled in (block.counts, block.normalised):
+            np.testing.assert_array_equal(scaled("stack", rows), scaled("stack")[rows])
 
 
-def test_genes_unknown_to_the_reference_do_not_inflate_the_library(candidates: Candidates) -> None:
-    known = Imputer(candidates, equal_weights(["transfer"]), None, []).library
-    spatial = anndata.concat(
-        [candidates.spatial, counted([[50], [50], [50]], "spatial", ["other"])],
-        axis=1,
-        merge="first",
-    )
-    spatial.uns, spatial.obsm = candidates.spatial.uns, candidates.spatial.obsm
-    candidates.spatial = spatial
-    again = Imputer(candidates, equal_weights(["transfer"]), None, []).library
+def test_intensities_stay_on_the_working_scale(views: Views) -> None:
+    slots.note(views.spatial, counts=False)
+    block = imputer_of(views).predict(["d"], ["transfer"])
+    np.testing.assert_array_equal(block.counts("transfer"), block.predicted["transfer"])
+
+
+def test_genes_unknown_to_the_reference_do_not_inflate_the_library(views: Views) -> None:
+    other = counted([[50], [50], [50]], "spatial", ["other"])
+    spatial = anndata.concat([views.spatial, other], axis=1, merge="first")
+    spatial.uns, spatial.obsm = views.spatial.uns, views.spatial.obsm
+    more = dataclasses.replace(views, spatial=spatial)
+    known, again = (imputer_of(each).view.expected_library for each in (views, more))
     np.testing.assert_allclose(again, known)
 
 
-def test_the_decoder_of_a_reference_without_counts_gives_shares_too(imputer: Imputer) -> None:
-    reference = imputer.candidates.reference.copy()
-    slots.note(reference, counts=False)
-    imputer.candidates.reference = reference
-    predicted = imputer.predict(["a", "b"], ["decoder"])["decoder"]
+def test_the_decoder_of_a_reference_without_counts_gives_shares_too(views: Views) -> None:
+    slots.note(views.reference, counts=False)
+    predicted = imputer_of(views).predict(["a", "b"], ["decoder"]).predicted["decoder"]
     assert np.isfinite(predicted[:, 0]).all() and np.isnan(predicted[:, 1]).all()
 
 
@@ -252,48 +266,48 @@ def test_inner_folds_survive_a_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again[0].placement.z, folds[0].placement.z)
 
 
-def test_without_inner_folds_the_weights_are_equal(candidates: Candidates) -> None:
-    weights = stack_weights([], candidates.panel, [], lambda *_: candidates)
-    assert set(weights.by_candidate.values()) == {1 / len(CANDIDATES)}
+def test_without_inner_folds_the_weights_are_equal(views: Views) -> None:
+    weights = stack_weights([], views, PANEL, [])
+    assert weights.by_candidate == dict.fromkeys(stacked(), 1 / len(stacked()))
+    assert "decoder" in CANDIDATES and "decoder" not in stacked()
 
 
-def test_inner_folds_see_neither_outer_nor_inner_hidden_genes(candidates: Candidates) -> None:
-    asked = []
-
-    def see(panel: list[str], hidden: list[str], placement: Placement) -> Candidates:
-        asked.append((panel, hidden))
-        return Candidates(
-            candidates.spatial,
-            candidates.reference,
-            panel,
-            hidden,
-            placement.z,
-            candidates.latent,
-            placement.precision,
-            0,
-        )
-
-    fold = InnerFold(["b"], Placement(candidates.z, 1.0))
-    weights = stack_weights([fold], ["a", "b", "c"], ["d"], see)
-    assert asked == [(["a", "c"], ["d", "b"])]
+def test_inner_folds_leave_out_outer_and_inner_hidden_genes(views: Views) -> None:
+    fold = InnerFold(["b"], PLACEMENT)
+    view = fold.view(views, PANEL, ["d"])
+    assert view.panel == ["a", "c"]
+    assert view.shared == ["a", "c"]
+    np.testing.assert_array_equal(view.library, [8, 3, 5])
+    weights = stack_weights([fold], views, PANEL, ["d"])
     assert sum(weights.by_candidate.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_written_file_is_valid_h5ad(tmp_path: Path, imputer: Imputer, normalised: bool) -> None:
+@pytest.mark.parametrize("size", [2, 100])
+def test_written_file_is_valid_h5ad(
+    tmp_path: Path,
+    views: Views,
+    imputer: Imputer,
+    normalised: bool,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stlatent.imputation.candidates.LOCATIONS_PER_BLOCK", size)
     table = gene_table(GENES, "stack", measured={"a"}, decoded={"a", "d"})
-    skeleton = anndata.AnnData(obs=imputer.candidates.spatial.obs, var=table)
+    skeleton = anndata.AnnData(obs=views.spatial.obs, var=table)
     skeleton.obsm[slots.SPATIAL] = np.zeros((3, 2))
     slots.note(skeleton, kind="spatial", source="s", counts=True)
     path = tmp_path / "s.imputed.h5ad"
-    write_imputed(path, skeleton, imputer, GENES, "stack", ["decoder"], normalised)
-    note(path, "weights", {"ridge": 1.0})
+    with ImputedFile(path, skeleton, "stack", ["decoder"], normalised) as file:
+        for names in gene_blocks(GENES, 3):
+            file.write(imputer.predict(names, ["stack", "decoder"]))
+        file.note(weights={"ridge": 1.0})
+        file.replace_var(table.assign(more=1.5))
     written = anndata.read_h5ad(path)
-    predicted = imputer.predict(GENES, ["stack", "decoder"])
-    expected = imputer.on_count_scale(predicted["stack"], GENES)
-    np.testing.assert_allclose(written.X, expected, rtol=1e-5)
-    decoded = imputer.on_count_scale(predicted["decoder"], GENES)
-    np.testing.assert_allclose(written.layers["decoder"], decoded, rtol=1e-5)
+    block = imputer.predict(GENES, ["stack", "decoder"])
+    np.testing.assert_allclose(written.X, block.counts("stack"), rtol=1e-5)
+    np.testing.assert_allclose(written.layers["decoder"], block.counts("decoder"), rtol=1e-5)
     assert (slots.NORMALISED in written.layers) is normalised
     assert written.var["measured"].tolist() == [True, False, False, False]
+    assert (written.var["more"] == 1.5).all()
     assert written.uns["stlatent"]["weights"] == {"ridge": 1.0}

@@ -11,7 +11,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stlatent import slots
-from stlatent.imputation.predictors import Problem, kernel_ridge, knn, ridge
+from stlatent.imputation.candidates import Candidates
+from stlatent.imputation.view import Targets, View
 from stlatent.slots import FEATURES
 from stlatent.trust import calibration, reliability
 from stlatent.trust.gene_features import GeneFeatures
@@ -189,7 +190,7 @@ def test_measures_of_validation() -> None:
     assert dict(curve)[0.5] == pytest.approx(0.6)
 
 
-def study(seed: int, n_spots: int = 150) -> tuple[Problem, np.ndarray]:
+def study(seed: int, n_spots: int = 150) -> tuple[View, Targets, np.ndarray]:
     """Half of the targets follow the panel, half are noise; spots lie on a line."""
     rng = np.random.default_rng(seed)
     n_cells, n_panel = 400, 12
@@ -203,24 +204,27 @@ def study(seed: int, n_spots: int = 150) -> tuple[Problem, np.ndarray]:
     places = np.arange(n_spots)
     nearest = np.stack([np.roll(places, step) for step in (-2, -1, 1, 2)], axis=1)
     panel = cells[:, :n_panel].astype(np.float32)
-    return Problem(panel, target, spots.astype(np.float32), nearest), types
+    names = [f"t{number}" for number in range(target.shape[1])]
+    return View(panel, spots.astype(np.float32), nearest), Targets(names, target), types
 
 
-def describe(problem: Problem, latent: np.ndarray | None, counts: bool = True) -> pd.DataFrame:
-    n = len(problem.tissue_panel)
-    library = np.linspace(500, 1500, n) if counts else None
-    found = [predict(problem) for predict in (ridge, kernel_ridge, knn)]
+def describe(
+    view: View, targets: Targets, latent: np.ndarray | None, counts: bool = True
+) -> pd.DataFrame:
+    library = np.linspace(500, 1500, view.n_locations) if counts else None
+    candidates = Candidates(view)
+    found = [candidates.predict(name, targets) for name in ("ridge", "kernel_ridge", "knn")]
     mean = np.mean(found, axis=0)
     scaled = np.expm1(np.maximum(mean, 0))
     values = scaled * library[:, None] / 1e3 if library is not None else scaled
-    features = GeneFeatures(problem, latent, library)
-    return features.table(problem, mean, found, np.log1p(scaled), values)
+    features = GeneFeatures(view, latent, library)
+    return features.table(targets, mean, found, np.log1p(scaled), values)
 
 
 def test_features_tell_predictable_genes_from_noise() -> None:
-    problem, types = study(0)
+    view, targets, types = study(0)
     latent = np.eye(3)[types] + np.random.default_rng(1).normal(0, 0.1, (len(types), 3))
-    table = describe(problem, latent)
+    table = describe(view, targets, latent)
     assert list(table.columns) == [*FEATURES, slots.NORMALISED_MEAN, slots.NORMALISED_SD]
     for name in (
         "panel_predictability",
@@ -235,23 +239,18 @@ def test_features_tell_predictable_genes_from_noise() -> None:
 
 
 def test_features_of_a_block_are_those_of_the_whole() -> None:
-    problem, types = study(2)
+    view, targets, types = study(2)
     latent = np.eye(3)[types].astype(np.float32)
     latent += np.random.default_rng(0).normal(0, 0.1, latent.shape)
-    whole = describe(problem, latent)
-    part = Problem(
-        problem.reference_panel,
-        problem.reference_target[:, 3:7],
-        problem.tissue_panel,
-        problem.nearest,
-    )
-    again = describe(part, latent)
+    whole = describe(view, targets, latent)
+    part = Targets(targets.names[3:7], targets.expression[:, 3:7])
+    again = describe(view, part, latent)
     np.testing.assert_allclose(again, whole[3:7], rtol=1e-3, atol=1e-3)
 
 
 def test_what_cannot_be_known_is_missing() -> None:
-    problem, _ = study(3)
-    table = describe(problem, None, counts=False)
+    view, targets, _ = study(3)
+    table = describe(view, targets, None, counts=False)
     missing = {name for name in table if table[name].isna().any()}
     assert missing == {
         "latent_predictability",

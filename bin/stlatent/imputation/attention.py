@@ -1,4 +1,4 @@
-"""Latent transfer: expression of a spot from the reference cells nearest in the latent space."""
+"""Latent attention: which reference cells lie around a location in the latent space, and how near."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from scipy.spatial import cKDTree
 N_NEAREST = 200
 
 
-def transfer_weights(
+def attention(
     z: np.ndarray, latent: np.ndarray, precision: float, k: int = N_NEAREST
 ) -> sp.csr_matrix:
-    """Return attention weights of the k nearest reference cells, spots x cells, rows sum to 1.
+    """Return attention weights of the k nearest reference cells, locations x cells, rows sum to 1.
 
     Parameters
     ----------
     z
-        Aligned latent positions of the spots.
+        Aligned latent positions of the locations.
     latent
         Latent positions of the reference cells.
     precision
         Of the attention: weights are proportional to exp(-precision * squared distance).
     k
-        Cells per spot; all when the reference has fewer.
+        Cells per location; all when the reference has fewer.
     """
     k = min(k, len(latent))
     found = cKDTree(latent).query(z, k=np.arange(1, k + 1))
@@ -34,16 +34,3 @@ def transfer_weights(
     weights /= weights.sum(axis=1, keepdims=True)
     pointers = np.arange(0, nearest.size + 1, k)
     return sp.csr_matrix((weights.ravel(), nearest.ravel(), pointers), shape=(len(z), len(latent)))
-
-
-def transfer(weights: sp.csr_matrix, profiles: np.ndarray) -> np.ndarray:
-    """Return weights @ profiles, spots x genes float32.
-
-    Parameters
-    ----------
-    weights
-        Spots x cells.
-    profiles
-        Cells x genes: shares of the library, or log-normalised expression for intensities.
-    """
-    return np.asarray(weights @ profiles, dtype=np.float32)
