@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,56 @@ def write_run(
         failure = records.Failure("liver_bad", "sample", "SPLIT_GENES", REASON)
         failure.write(folder / "liver_bad.failure.json")
     return sorted(folder.iterdir())
+
+
+DEFAULT = records.Arm("default", {"vae": "v1", "alignment": "a1", "imputation": "i1"})
+PLAIN = records.Arm("plain", DEFAULT.keys | {"imputation": "i2"}, None, {"imputer": "knn"})
+SMALL = records.Arm(
+    "small", {"vae": "v2", "alignment": "a2", "imputation": "i3"}, None, {"n_hvg": 500}
+)
+TWIN = records.Arm("twin", DEFAULT.keys, same_as="default")
+
+
+def write_study(
+    folder: Path, arms: Sequence[records.Arm] = (DEFAULT, PLAIN, SMALL, TWIN), samples: int = 1
+) -> list[Path]:
+    """Write what every arm leaves of samples ``s1``, ``s2``, ..; equal settings are one task.
+
+    ``small`` predicts a little worse than the others.
+    """
+    folder.mkdir(exist_ok=True)
+    names = [f"s{place + 1}" for place in range(samples)]
+    checked = [records.Sample(name, "spatial_2", "reference_2", "atlas") for name in names]
+    records.CheckedInput(True, checked, [], [], []).write(folder / "input.json")
+    replace(settings(), arms=list(arms)).write(folder / "settings.json")
+    (folder / "tasks.tsv").write_text(TASKS)
+    rng = np.random.default_rng(0)
+    for arm in arms:
+        vae_history("atlas", rng, arm.keys["vae"]).write(
+            folder / f"{arm.keys['vae']}.vae_history.json"
+        )
+    for place, name in enumerate(names):
+        quality(name, "spatial", 300, rng).write(folder / f"{name}.qc.json")
+        for arm in arms:
+            _write_arm(folder, name, arm, place)
+    return sorted(folder.iterdir())
+
+
+def _write_arm(folder: Path, name: str, arm: records.Arm, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    alignment, imputed = arm.keys["alignment"], arm.keys["imputation"]
+    history = alignment_history(name, "all", False, rng, alignment)
+    history.write(folder / f"{name}.{alignment}.alignment_history.json")
+    learned = imputation(name, "all", {"knn": 1.0}, settings=imputed)
+    learned.write(folder / f"{name}.{imputed}.imputation.json")
+    if arm.same_as:
+        return
+    judged = evaluation(name, False, rng, arm.name)
+    judged.write(folder / f"{name}.{arm.name}.evaluation.json")
+    calibration(name, False, arm.name).write(folder / f"{name}.{arm.name}.calibration.json")
+    table = scores(name, 60, 0.9 if arm.name == "small" else 1.0, rng)
+    table["arm"] = table["method"].map({"stlatent": arm.name}).fillna("baseline")
+    table.to_csv(folder / f"{name}.{arm.name}.scores.csv", index=False)
 
 
 def write_sample(

@@ -5,57 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from builders import report_inputs as built
+from builders.report_inputs import DEFAULT, PLAIN, SMALL, TWIN, settings, write_study
 from stlatent import records
-from stlatent.records import Arm, Failure
+from stlatent.records import Failure
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import SILENT, outcome, outcomes
 from stlatent.report.run.read import load
 
-DEFAULT = Arm("default", {"vae": "v1", "alignment": "a1", "imputation": "i1"})
-PLAIN = Arm("plain", {"vae": "v1", "alignment": "a1", "imputation": "i2"}, None, {"imputer": "knn"})
-SMALL = Arm("small", {"vae": "v2", "alignment": "a2", "imputation": "i3"}, None, {"n_hvg": 500})
-TWIN = Arm("twin", DEFAULT.keys, same_as="default")
-
-
-def write_study(folder: Path, arms: list[Arm]) -> None:
-    """Write what every arm leaves of one sample; equal settings are one task."""
-    folder.mkdir(exist_ok=True)
-    checked = records.Sample("s1", "spatial_2", "reference_2", "atlas")
-    records.CheckedInput(True, [checked], [], [], []).write(folder / "input.json")
-    settings = replace(built.settings(), arms=arms)
-    settings.write(folder / "settings.json")
-    rng = np.random.default_rng(0)
-    built.quality("s1", "spatial", 300, rng).write(folder / "s1.qc.json")
-    for arm in arms:
-        vae, alignment, imputation = (arm.keys[name] for name in ("vae", "alignment", "imputation"))
-        built.vae_history("atlas", rng, vae).write(folder / f"{vae}.vae_history.json")
-        history = built.alignment_history("s1", "all", False, rng, alignment)
-        history.write(folder / f"{alignment}.alignment_history.json")
-        learned = built.imputation("s1", "all", {"knn": 1.0}, settings=imputation)
-        learned.write(folder / f"{imputation}.imputation.json")
-        if arm.same_as:
-            continue
-        judged = built.evaluation("s1", False, rng, arm.name)
-        judged.write(folder / f"{arm.name}.evaluation.json")
-        built.calibration("s1", False, arm.name).write(folder / f"{arm.name}.calibration.json")
-        scores = built.scores("s1", 60, 1.0, rng)
-        scores["arm"] = scores["method"].map({"stlatent": arm.name}).fillna("baseline")
-        scores.to_csv(folder / f"{arm.name}.scores.csv", index=False)
-
 
 def read(folder: Path, *without: str) -> Run:
-    apart = ("input.json", "settings.json")
+    apart = ("input.json", "settings.json", "tasks.tsv")
     files = [path for path in folder.iterdir() if path.name not in (*apart, *without)]
-    return load(files, *(folder / name for name in apart))
+    return load(files, *(folder / name for name in apart[:2]))
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    write_study(tmp_path, [DEFAULT, PLAIN, SMALL, TWIN])
+    write_study(tmp_path)
     return tmp_path
 
 
@@ -81,7 +49,7 @@ def test_an_arm_without_tasks_of_its_own_shows_those_of_its_equal(study: Path) -
 
 
 def test_what_failed_under_one_arm_is_a_warning_that_names_it(study: Path) -> None:
-    gone = ("small.evaluation.json", "small.calibration.json", "a2.alignment_history.json")
+    gone = ("s1.small.evaluation.json", "s1.small.calibration.json", "s1.a2.alignment_history.json")
     run = read(study, *gone)
     run.add(Failure("s1", "sample", "ALIGN", "too few genes", settings="a2"))
     assert [outcome(run, "s1", arm).status for arm in run.arms] == [
@@ -100,7 +68,7 @@ def test_a_sample_that_fails_under_every_arm_has_failed(study: Path) -> None:
 
 
 def test_the_reference_of_one_arm_fails_that_arm_alone(study: Path) -> None:
-    gone = ("v2.vae_history.json", "a2.alignment_history.json", "i3.imputation.json")
+    gone = ("v2.vae_history.json", "s1.a2.alignment_history.json", "s1.i3.imputation.json")
     run = read(study, *gone)
     assert outcome(run, "s1", SMALL).reason == SILENT
     run.add(Failure("atlas", "reference", "TRAIN_VAE", "no variable gene", settings="v2"))
@@ -112,7 +80,7 @@ def test_the_reference_of_one_arm_fails_that_arm_alone(study: Path) -> None:
 
 
 def test_a_step_that_knows_the_arm_fails_it_by_its_name(study: Path) -> None:
-    run = read(study, "plain.calibration.json")
+    run = read(study, "s1.plain.calibration.json")
     run.add(Failure("s1", "sample", "CALIBRATE", "bad file", settings="plain"))
     assert "bad file" in outcome(run, "s1", PLAIN).reason
     assert outcome(run, "s1", DEFAULT).status == "finished"
@@ -125,7 +93,7 @@ def test_a_task_that_was_given_up_belongs_to_the_arms_of_its_tag(study: Path) ->
         memory="2 GB", memory_wanted="2 GB", time="4h", time_wanted="4h", accelerator=None,
         folder="/w",
     ).write(study / "abc.lost.json")  # fmt: skip
-    run = read(study, "i2.imputation.json", "i3.imputation.json")
+    run = read(study, "s1.i2.imputation.json", "s1.i3.imputation.json")
     assert [outcome(run, "s1", arm).status for arm in run.arms] == [
         "finished", "failed", "failed", "finished"
     ]  # fmt: skip
@@ -138,14 +106,14 @@ def test_a_calibration_that_was_given_up_leaves_no_imputed_file(study: Path) -> 
         process="CALIBRATE", tag="s1 arm default", exit=127, cause=None, attempts=1, memory="2 GB",
         memory_wanted="2 GB", time="4h", time_wanted="4h", accelerator=None, folder="/w",
     ).write(study / "abc.lost.json")  # fmt: skip
-    run = read(study, "default.calibration.json")
+    run = read(study, "s1.default.calibration.json")
     assert outcome(run, "s1", DEFAULT).status == "failed"
     assert outcome(run, "s1", PLAIN).status == "finished"
 
 
 def test_a_run_that_names_no_arm_owns_every_file(tmp_path: Path) -> None:
     write_study(tmp_path, [SMALL])
-    replace(built.settings(), arms=[]).write(tmp_path / "settings.json")
+    replace(settings(), arms=[]).write(tmp_path / "settings.json")
     run = read(tmp_path)
     assert run.arm.name == "default"
     assert run.imputation("s1") is not None and run.evaluation("s1") is not None

@@ -354,7 +354,7 @@ def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_p
     other = run.scores.assign(arm="no_graph")
     run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
     write_report(run, tmp_path)
-    table = json.loads((tmp_path / "accuracy_arms_mqc.json").read_text())["data"]
+    table = json.loads((tmp_path / "arms_table_mqc.json").read_text())["data"]
     assert set(table) == {"default", "no_graph"}
 
 

@@ -6,6 +6,7 @@ from stlatent.report.chapters import (
     about,
     accuracy,
     alignment,
+    arms,
     health,
     maps,
     quality,
@@ -19,6 +20,7 @@ from stlatent.report.chapters.interface import Chapter
 
 CHAPTERS: tuple[Chapter, ...] = (
     summary,
+    arms,
     health,
     accuracy,
     trust,

@@ -95,7 +95,6 @@ def overview(run: Run) -> list[Block]:
         *missing_table(run),
         *accuracy_candidates.blocks(run),
         *gene_lists(run),
-        *arm_table(run),
     ]
 
 
@@ -258,24 +257,3 @@ def gene_lists(run: Run) -> list[Block]:
 def _named(genes: pd.DataFrame) -> str:
     pairs = zip(genes["gene"], genes["pcc_normalised"], strict=True)
     return ", ".join(f"<em>{escape(gene)}</em>&nbsp;{signed(pcc)}" for gene, pcc in pairs)
-
-
-def arm_table(run: Run) -> list[Block]:
-    """Return the comparison of arms, for studies."""
-    if len(run.arms) < 2:
-        return []
-    rows = {}
-    for arm in run.arms:
-        scores = without_gaps(run.scores_of(arm))
-        rows[arm.name] = measures(scores[scores["method"] == OURS])
-    text = f"stlatent under every arm of the study; the rest of the report shows {escape(run.arm.name)}."
-    return [
-        Table(
-            id="accuracy_arms",
-            title="Arms compared",
-            text=text,
-            columns=METHOD_COLUMNS,
-            rows=rows,
-            of="Arm",
-        )
-    ]

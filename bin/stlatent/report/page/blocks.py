@@ -93,7 +93,7 @@ class Table(Block):
     Attributes
     ----------
     rows
-        Values by the name of the row and the key of the column.
+        Values by the name of the row and the key of the column; text is HTML.
     of
         What a row is, the heading of the first column.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,7 @@ NULL = "null"
 CORRELATIONS = ("pcc", "pcc_normalised", "spearman")
 MEASURES = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 BELIEVABLE = 0.3
+N_BOOTSTRAP = 2000
 
 
 def is_ours(method: str) -> bool:
@@ -95,3 +98,48 @@ def across_samples(run: Run, method: str, measure: str) -> float | None:
     found = [value(medians, sample, method, measure) for sample in run.samples]
     known = [number for number in found if number is not None]
     return float(np.median(known)) if known else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The normalised PCC of stlatent in one arm less that in another, on the same genes.
+
+    Attributes
+    ----------
+    median, low, high
+        Of the difference over genes, with an interval of 95 % of a bootstrap over genes.
+    better
+        Percent of the genes with a positive difference.
+    genes
+        Those scored in both arms, all samples together.
+    """
+
+    median: float
+    low: float
+    high: float
+    better: float
+    genes: int
+
+
+def paired_difference(scores: pd.DataFrame, other: pd.DataFrame) -> Difference | None:
+    """Return how the scores of an arm differ from those of another, or None without common genes.
+
+    Parameters
+    ----------
+    scores, other
+        What `Run.scores_of` returns for either arm.
+    """
+    first, second = (_ours(table) for table in (scores, other))
+    gain = (first - second).dropna().to_numpy()
+    if not len(gain):
+        return None
+    rng = np.random.default_rng(0)
+    drawn = [np.median(gain[rng.integers(len(gain), size=len(gain))]) for _ in range(N_BOOTSTRAP)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    better = 100 * float((gain > 0).mean())
+    return Difference(float(np.median(gain)), float(low), float(high), better, len(gain))
+
+
+def _ours(scores: pd.DataFrame) -> pd.Series[float]:
+    known = without_gaps(scores)
+    return known[known["method"] == OURS].set_index(["sample", "gene"])["pcc_normalised"]
