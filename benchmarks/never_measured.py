@@ -103,15 +103,15 @@ def judge(
     }
     if len(tested):
         validation = reliability.validation(tested, tested)
-        row["ECE"] = validation[reliability.NORMALISED]["calibration_error"]
-        row["AUROC"] = validation[reliability.NORMALISED]["auroc"]
-        for label, entry in validation["labels"].items():
-            row[label] = f"{entry['above']}/{entry['genes']}"
-    return row | covered(found, truth)
+        row["ECE"] = validation.pcc_normalised.calibration_error
+        row["AUROC"] = validation.pcc_normalised.auroc
+        for label, entry in validation.labels.items():
+            row[label] = f"{entry.above}/{entry.genes}"
+    return row | hit_rates(found, truth)
 
 
-def covered(found: anndata.AnnData, truth: np.ndarray) -> dict[str, Any]:
-    """Return the coverage of every level over genes that have intervals."""
+def hit_rates(found: anndata.AnnData, truth: np.ndarray) -> dict[str, Any]:
+    """Return the hit rate of every level over genes that have intervals."""
     try:
         bounds = {level: intervals.interval(found, level) for level in intervals.LEVELS}
     except ValueError:

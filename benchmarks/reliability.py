@@ -147,13 +147,13 @@ def pretend_panel(
     return hold_out(tissue, reference, fold, latent)[1]
 
 
-def coverage_row(folds: list[intervals.Genes]) -> dict[str, float]:
-    """Return coverage at each level, and widths relative to the plain interval."""
+def hit_rate_row(folds: list[intervals.Genes]) -> dict[str, float]:
+    """Return the hit rate at each level, and widths relative to the plain interval."""
     found = intervals.leave_fold_out(folds)
     if found is None:
         return {}
-    row = {f"{entry['level']} %": entry["coverage"] for entry in found["levels"]}
-    ratios = {f"width {e['level']}": e["width"] / e["flat_width"] for e in found["levels"]}
+    row = {f"{entry.level} %": entry.coverage for entry in found.levels}
+    ratios = {f"width {entry.level}": entry.width / entry.flat_width for entry in found.levels}
     return {**row, **ratios}
 
 
@@ -163,18 +163,20 @@ def reliability_rows(
     """Return a row for the normalised and one for the raw PCC."""
     judged = reliability.validation(predicted, table)
     rows = []
-    for target in (reliability.NORMALISED, reliability.RAW):
-        entry = judged[target]
-        curve = dict(entry["risk_coverage"])
+    for target, entry in (
+        (reliability.NORMALISED, judged.pcc_normalised),
+        (reliability.RAW, judged.pcc),
+    ):
+        curve = dict(entry.risk_coverage)
         rows.append(
             {
                 "pair": name,
                 "target": target,
                 "genes": len(table),
-                "share > .3": entry["share"],
-                "AUROC": entry["auroc"],
-                "ECE": entry["calibration_error"],
-                "r": entry["correlation"],
+                "share > .3": entry.share,
+                "AUROC": entry.auroc,
+                "ECE": entry.calibration_error,
+                "r": entry.correlation,
                 **{f"top {share:.0%}": curve[share] for share in (0.1, 0.25, 0.5, 0.75, 1.0)},
             }
         )
@@ -183,9 +185,9 @@ def reliability_rows(
 
 def label_rows(name: str, predicted: pd.DataFrame, table: pd.DataFrame) -> dict[str, object]:
     """Return how many genes have each label, and the share of these with a PCC above the limit."""
-    found = reliability.validation(predicted, table)["labels"]
+    found = reliability.validation(predicted, table).labels
     return {"pair": name} | {
-        label: f"{entry['genes']} ({entry['above'] / max(entry['genes'], 1):.0%})"
+        label: f"{entry.genes} ({entry.above / max(entry.genes, 1):.0%})"
         for label, entry in found.items()
     }
 
@@ -240,14 +242,14 @@ def main(data: Path, pairs: str | None, work: Path, vae: Path | None, fit_prior:
         known = {name: tables[name] for name in chosen} | of_panels
         return reliability.fit_prior(known, counts | dict.fromkeys(of_panels, True))
 
-    covered = pd.DataFrame({name: coverage_row(held_out[name]) for name in names}).T
+    hits = pd.DataFrame({name: hit_rate_row(held_out[name]) for name in names}).T
     levels = [f"{level} %" for level in intervals.LEVELS]
-    errors = (covered[levels] - np.array(intervals.LEVELS)).abs()
-    covered.loc["mean error"] = errors.mean()
-    covered.loc["largest error"] = errors.max()
+    errors = (hits[levels] - np.array(intervals.LEVELS)).abs()
+    hits.loc["mean error"] = errors.mean()
+    hits.loc["largest error"] = errors.max()
     show(
-        "Intervals: coverage on folds left out, width relative to one interval a gene",
-        covered.rename_axis("pair").reset_index(),
+        "Intervals: hit rate on folds left out, width relative to one interval a gene",
+        hits.rename_axis("pair").reset_index(),
     )
     ways: dict[str, dict[str, pd.DataFrame]] = {"prior of the other pairs": {}, "adapted": {}}
     for name in names:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import click
 
 from stlatent import failures, slots
 from stlatent.records import Fold
-from stlatent.trust import calibration, reliability
+from stlatent.steps import calibrate
+from stlatent.trust.calibration import read_without_layers
 from stlatent.trust.intervals import LEVELS
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -22,15 +21,12 @@ NEW = click.Path(path_type=Path)
 @click.option("--sample", required=True)
 @click.option("--arm", default="default", show_default=True)
 @click.option("--imputed", required=True, type=FILE, help="Of the run that hides nothing.")
-@click.option("--spatial", "spatial_path", required=True, type=FILE, help="QC'd tissue.")
+@click.option("--spatial", required=True, type=FILE, help="QC'd tissue.")
 @click.option("--fold", "fold_paths", multiple=True, type=FILE, help="Once for each file.")
-@click.option(
-    "--held-out", "held_out_paths", multiple=True, type=FILE, help="IMPUTE's files of folds."
-)
+@click.option("--held-out", multiple=True, type=FILE, help="IMPUTE's files of folds.")
 @click.option(
     "--interval-level",
-    default="90",
-    show_default=True,
+    required=True,
     type=click.Choice(["0", *map(str, LEVELS)]),
     help="Of the layers that are written; 0: none.",
 )
@@ -48,9 +44,9 @@ def main(
     sample: str,
     arm: str,
     imputed: Path,
-    spatial_path: Path,
+    spatial: Path,
     fold_paths: tuple[Path, ...],
-    held_out_paths: tuple[Path, ...],
+    held_out: tuple[Path, ...],
     interval_level: str,
     output: Path,
     table: Path,
@@ -58,44 +54,24 @@ def main(
     failure: Path,
     keep_only: str | None,
 ) -> None:
-    def keep_imputed() -> None:
-        """Leave the imputed file as it is, without anything of an unfinished calibration."""
-        shutil.copyfile(imputed, output)
-        for path in (table, summary):
-            path.unlink(missing_ok=True)
+    def keep() -> None:
+        calibrate.keep(imputed, output, (table, summary))
 
-    level = int(interval_level)
-    with failures.step("CALIBRATE", sample, "sample", failure, rescue=keep_imputed):
+    with failures.step("CALIBRATE", sample, "sample", failure, settings=arm, rescue=keep):
         if keep_only is not None:
-            # Without the folder Nextflow would take this attempt's output for that of a calibration.
-            msg = (
-                f"{keep_only}. Cure: ask for more memory or time for CALIBRATE, or make room on the "
-                f"disk (docs/failures.md), remove the folder {Path.cwd()}, then start the run again "
-                "with -resume"
-            )
-            raise failures.GaveUpError(msg)
-        folds = {fold.name: fold for fold in map(Fold.read, fold_paths) if fold.hidden}
-        spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)
-        counts = bool(slots.facts(spatial)["counts"])
-        held_out = []
-        for path in sorted(held_out_paths):
-            file = calibration.read_without_layers(path)
-            name = str(slots.facts(file).get("fold"))
-            if name not in folds:
-                raise click.UsageError(f"{path} is of fold '{name}', of which no --fold was given")
-            held_out.append(calibration.hold_out(spatial, folds[name], file))
-        found = calibration.calibrate(held_out, reliability.read_prior(), counts)
-        var = calibration.read_var(imputed)
-        panel = calibration.is_panel(var, spatial.n_vars)
-        var = calibration.gene_table(var, found, counts, panel)
-        shutil.copyfile(imputed, output)
-        calibration.write_calibration(output, var, found.intervals, level)
-        published = calibration.published_table(var, found.held_out)
-        published.to_csv(table, float_format="%.5g")
-        population = next(iter(folds.values())).population if folds else None
-        about = {"sample": sample, "arm": arm, "population": population}
-        content = about | calibration.summary(var, found, level, panel)
-        summary.write_text(json.dumps(content, indent=1) + "\n")
+            raise calibrate.given_up(keep_only)
+        genes, record = calibrate.calibrate(
+            imputed,
+            slots.read(spatial, slots.INGESTED_SPATIAL),
+            [fold for fold in map(Fold.read, fold_paths) if fold.hidden],
+            map(read_without_layers, sorted(held_out)),
+            int(interval_level),
+            sample,
+            arm,
+            output,
+        )
+        genes.to_csv(table, float_format="%.5g")
+        record.write(summary)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,8 @@ def invoke(folder: Path, numbers: list[int], *options: str) -> Result:
         arguments += ["--held-out", folder / f"{number}.h5ad"]
     arguments += ["--output", folder / "out.h5ad", "--table", folder / "out.csv"]
     arguments += ["--summary", folder / "out.json", "--failure", folder / "failure.json"]
+    if "--interval-level" not in options:
+        arguments += ["--interval-level", 90]
     return CliRunner().invoke(script.main, [str(a) for a in (*arguments, *options)])
 
 

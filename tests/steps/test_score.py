@@ -13,6 +13,7 @@ from scipy import sparse
 import score
 from stlatent import slots
 from stlatent.evaluation import scoring
+from stlatent.evaluation.score_table import COLUMNS
 from stlatent.failures import DataError
 from stlatent.records import Fold
 
@@ -52,6 +53,7 @@ def run(spatial, tmp_path: Path):
     def _run(files: list[anndata.AnnData]) -> tuple[pd.DataFrame, dict]:
         spatial.write_h5ad(tmp_path / "s.h5ad")
         arguments = ["--spatial", str(tmp_path / "s.h5ad"), "--arm", "default"]
+        arguments += ["--n-neighbors", "8"]
         for option in ("output", "maps", "failure"):
             arguments += [f"--{option}", str(tmp_path / option)]
         for name, hidden in (("1", GENES[:3]), ("2", GENES[3:6]), ("all", [])):
@@ -60,10 +62,9 @@ def run(spatial, tmp_path: Path):
                 json.dumps({"sample": "s1", "fold": name, "hidden": hidden, "panel": GENES[6:]})
             )
             arguments += ["--fold", str(path)]
-        arguments.append("--imputed")
         for i, file in enumerate(files):
             file.write_h5ad(tmp_path / f"{i}.h5ad")
-            arguments.append(str(tmp_path / f"{i}.h5ad"))
+            arguments += ["--imputed", str(tmp_path / f"{i}.h5ad")]
         outcome = CliRunner().invoke(score.main, arguments)
         assert outcome.exit_code == 0, outcome.output
         return pd.read_csv(tmp_path / "output"), json.loads((tmp_path / "maps").read_text())
@@ -84,7 +85,7 @@ def test_scores_of_imputation_and_baselines(spatial, run):
         prediction(spatial, GENES[3:6], "2", {"ridge": truth2}, arm="baseline"),
     ]
     scores, maps = run(files)
-    assert list(scores.columns) == scoring.COLUMNS
+    assert list(scores.columns) == list(COLUMNS)
     counts = scores.groupby("method").size().to_dict()
     assert counts == {"stlatent": 3, "stlatent_transfer": 3, "stlatent_decoder": 2, "ridge": 3}
     perfect = scores[scores["method"].isin(["stlatent", "stlatent_decoder", "ridge"])]
@@ -148,7 +149,7 @@ def test_maps_take_a_subset_of_many_spots(spatial, monkeypatch):
         for g in GENES[:3]
     ]
     maps = scoring.build_maps(spatial, {"1": fold}, [file], pd.DataFrame(rows), "default")
-    assert len(maps["coordinates"]) == len(maps["genes"][0]["measured"]) == 50
+    assert len(maps.coordinates) == len(maps.genes[0].measured) == 50
 
 
 def test_other_spots_are_refused(spatial):

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from stlatent.correlation import is_constant, pcc
+from stlatent.evaluation.score_table import METRICS
 from stlatent.expression import enough_counts
 
 Array = np.ndarray
 
-METRICS = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
 _CHUNK_VALUES = 20_000_000
 
 

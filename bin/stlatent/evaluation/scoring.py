@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
+from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, OURS
 from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
-from stlatent.records import Fold
+from stlatent.records import Fold, MapGene, Maps
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-METHOD = "stlatent"
-BASELINE_ARM = "baseline"
-COLUMNS = [
-    "sample",
-    "arm",
-    "method",
-    "fold",
-    "seed",
-    "gene",
-    *metrics.METRICS,
-    "locations_normalised",
-    "morans_i_measured",
-    "morans_i_imputed",
-    "seconds",
-]
 MAX_MAP_SPOTS = 3000
 MIN_MAP_DETECTION = 0.05
 
@@ -48,18 +34,27 @@ def predictions_of(imputed: AnnData) -> Iterable[tuple[str, Array, float]]:
     baselines keep their names. The seconds of ``X`` are those noted under ``stlatent``, or else of
     the slowest among the methods that ``var['method']`` names: each includes the alignment.
     """
-    facts = slots.facts(imputed)
-    seconds = dict(facts.get("seconds", {}))
-    if facts.get("arm") == BASELINE_ARM:
+    seconds = dict(slots.facts(imputed).get("seconds", {}))
+    if is_baseline(imputed):
         for name, layer in slots.layers(imputed).items():
             yield name, dense(layer), float(seconds.get(name, np.nan))
         return
     used = set(imputed.var[slots.METHOD]) if slots.METHOD in imputed.var else set(seconds)
     slowest = max((float(s) for name, s in seconds.items() if name in used), default=float("nan"))
-    yield METHOD, dense(imputed.X), float(seconds.get(METHOD, slowest))
+    yield OURS, dense(imputed.X), float(seconds.get(OURS, slowest))
     for name, layer in slots.layers(imputed).items():
         if name != slots.NORMALISED:
-            yield f"{METHOD}_{name}", dense(layer), float(seconds.get(name, np.nan))
+            yield f"{OURS}_{name}", dense(layer), float(seconds.get(name, np.nan))
+
+
+def is_baseline(imputed: AnnData) -> bool:
+    """Whether a file is of methods to compare with."""
+    return slots.facts(imputed).get("arm") == BASELINE_ARM
+
+
+def fold_of(imputed: AnnData) -> str:
+    """Return the name of the fold that a prediction was made for."""
+    return str(slots.facts(imputed)["fold"])
 
 
 def seed_of(imputed: AnnData) -> int | None:
@@ -105,8 +100,8 @@ def score_file(
     library = visible_library(spatial, fold.hidden)
     n_compared = int(enough_counts(library, spatial.n_obs).sum())
     morans_measured = morans_i(measured, weights)
-    is_baseline = slots.facts(imputed).get("arm") == BASELINE_ARM
-    seed = None if is_baseline else seed_of(imputed)
+    compared = is_baseline(imputed)
+    seed = None if compared else seed_of(imputed)
     tables = []
     for method, values, seconds in predictions_of(imputed[:, genes]):
         known = np.flatnonzero(~np.isnan(values).all(axis=0))
@@ -114,13 +109,13 @@ def score_file(
         table = pd.DataFrame(metrics.score(measured[:, known], values, library))
         table["locations_normalised"] = n_compared
         table["sample"], table["method"], table["fold"] = fold.sample, method, fold.name
-        table["arm"] = BASELINE_ARM if is_baseline else arm
+        table["arm"] = BASELINE_ARM if compared else arm
         table["seed"] = pd.array([seed] * len(table), dtype="Int64")
         table["gene"] = np.array(genes, dtype=object)[known]
         table["morans_i_measured"] = morans_measured[known]
         table["morans_i_imputed"] = morans_i(values, weights)
         table["seconds"] = seconds
-        tables.append(table[COLUMNS])
+        tables.append(table[list(COLUMNS)])
     return pd.concat(tables, ignore_index=True)
 
 
@@ -157,14 +152,14 @@ def build_maps(
     scores: pd.DataFrame,
     arm: str,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Return ``maps.json``: measured and imputed values of `map_genes`, on the scale of the metric.
+) -> Maps:
+    """Return maps of measured and imputed values of `map_genes`, on the scale of the metric.
 
     Values of counts are log1p of library-normalised ones, as for ``pcc_normalised``; intensities are
     as given. The method is ``stlatent``, or the first one where only baselines ran.
     """
     methods = list(dict.fromkeys(scores["method"]))
-    method = METHOD if METHOD in methods else next(iter(methods), METHOD)
+    method = OURS if OURS in methods else next(iter(methods), OURS)
     counted = np.asarray((spatial.X != 0).sum(axis=0)).ravel() / max(spatial.n_obs, 1)
     chosen = map_genes(scores, pd.Series(counted, index=spatial.var_names), method)
     spots = subset(spatial.n_obs, MAX_MAP_SPOTS, seed)
@@ -175,28 +170,28 @@ def build_maps(
         imputed = _prediction(files, fold, method, gene)
         measured = dense(spatial[:, [gene]].X)
         genes.append(
-            {
-                "gene": gene,
-                "fold": fold,
-                "pcc": _rounded(row["pcc"]),
-                "pcc_normalised": _rounded(row["pcc_normalised"]),
-                "measured": _column(measured, library, spots),
-                "imputed": _column(imputed, library, spots),
-            }
+            MapGene(
+                gene=gene,
+                fold=fold,
+                pcc=_rounded(row["pcc"]),
+                pcc_normalised=_rounded(row["pcc_normalised"]),
+                measured=_column(measured, library, spots),
+                imputed=_column(imputed, library, spots),
+            )
         )
     coordinates = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
-    return {
-        "sample": next(iter(folds.values())).sample,
-        "arm": arm,
-        "method": method,
-        "coordinates": [[_rounded(x), _rounded(y)] for x, y in coordinates],
-        "genes": genes,
-    }
+    return Maps(
+        sample=next(iter(folds.values())).sample,
+        arm=arm,
+        method=method,
+        coordinates=[(_rounded(x), _rounded(y)) for x, y in coordinates],
+        genes=genes,
+    )
 
 
 def _prediction(files: list[AnnData], fold: str, method: str, gene: str) -> Array:
     for file in files:
-        if str(slots.facts(file)["fold"]) != fold or gene not in file.var_names:
+        if fold_of(file) != fold or gene not in file.var_names:
             continue
         for name, values, _ in predictions_of(file[:, [gene]]):
             if name == method:

@@ -12,7 +12,7 @@ import pandas as pd
 from stlatent import slots
 from stlatent.baselines.interface import Array, Inputs, on_tissue_scale
 from stlatent.baselines.registry import METHODS
-from stlatent.evaluation.scoring import BASELINE_ARM
+from stlatent.evaluation.score_table import BASELINE_ARM
 from stlatent.failures import DataError
 
 if TYPE_CHECKING:

@@ -13,11 +13,20 @@ import pandas as pd
 
 from stlatent import slots
 from stlatent.evaluation import metrics
+from stlatent.evaluation.score_table import BELIEVABLE
 from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError, reading
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.inputs.qc import PANEL_GENES
-from stlatent.records import Fold
+from stlatent.records import (
+    Calibration,
+    Fold,
+    IntervalCoverage,
+    ListedGene,
+    Population,
+    Reliability,
+    Validation,
+)
 from stlatent.sampling import subset
 from stlatent.trust import intervals, reliability
 
@@ -125,7 +134,7 @@ def _library(adata: AnnData, spots: Array) -> Array | None:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Findings:
     """What a sample's held-out genes taught.
 
     Attributes
@@ -134,8 +143,8 @@ class Calibration:
         None when it could not be calibrated; ``reason`` says why.
     reliability
         The prior when there are no held-out genes.
-    coverage
-        Of `intervals.leave_fold_out`.
+    hit_rates
+        Of `intervals.leave_fold_out`; None where the folds are too few.
     validation
         Of `reliability.validation`, by models that did not see the gene's fold; and the same of the
         prior alone. None without held-out genes.
@@ -146,13 +155,13 @@ class Calibration:
     intervals: intervals.Model | None
     reason: str
     reliability: reliability.Model
-    coverage: dict[str, Any] | None
-    validation: dict[str, Any] | None
-    prior_validation: dict[str, Any] | None
+    hit_rates: IntervalCoverage | None
+    validation: Validation | None
+    prior_validation: Validation | None
     held_out: pd.DataFrame
 
 
-def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> Calibration:
+def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> Findings:
     """Calibrate on the held-out genes of ``folds``, which may be none; empty folds count as none.
 
     Parameters
@@ -169,31 +178,31 @@ def calibrate(folds: list[HeldOut], prior: reliability.Model, counts: bool) -> C
     if not folds:
         table = pd.DataFrame(columns=[*slots.FEATURES, "pcc", "pcc_normalised", "fold"])
         reason = "no genes were held out, or their folds failed"
-        return Calibration(None, reason, prior, None, None, None, table)
+        return Findings(None, reason, prior, None, None, None, table)
     table = pd.concat([fold.table for fold in folds])
     names = table["fold"].astype(str).to_numpy()
-    model, reason, covered = None, "", None
+    model, reason, hit_rates = None, "", None
     if n_genes < intervals.MIN_GENES:
         reason = f"{n_genes} genes were held out, {intervals.MIN_GENES} are needed"
     else:
         parts = [fold.genes for fold in folds]
         model = intervals.fit(intervals.joined(parts))
-        covered = intervals.leave_fold_out(parts)
+        hit_rates = intervals.leave_fold_out(parts)
     # A gene is hidden in one fold, so that its name is a key.
-    seen_not = reliability.cross_fitted(table, names, prior, counts)
-    return Calibration(
+    by_other_folds = reliability.cross_fitted(table, names, prior, counts)
+    return Findings(
         model,
         reason,
         reliability.fit(table, names, prior),
-        covered,
-        reliability.validation(seen_not, table),
+        hit_rates,
+        reliability.validation(by_other_folds, table),
         reliability.validation(prior.predict(table, counts), table),
         table,
     )
 
 
 def gene_table(
-    var: pd.DataFrame, found: Calibration, counts: bool, panel: bool = False
+    var: pd.DataFrame, found: Findings, counts: bool, panel: bool = False
 ) -> pd.DataFrame:
     """Return ``var`` with the reliability of every imputed gene.
 
@@ -242,39 +251,65 @@ def published_table(var: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(
-    var: pd.DataFrame, found: Calibration, level: int, panel: bool = False
-) -> dict[str, Any]:
-    """Return ``calibration.json`` without sample, arm and population."""
-    every_label = (*reliability.LABELS, reliability.UNTESTABLE)
-    counted = {label: int((var[slots.RELIABILITY_LABEL] == label).sum()) for label in every_label}
+    var: pd.DataFrame,
+    found: Findings,
+    level: int,
+    panel: bool,
+    sample: str,
+    arm: str,
+    population: Population | None,
+) -> Calibration:
+    """Return the record of a calibration.
+
+    Parameters
+    ----------
+    var
+        Of `gene_table`.
+    found
+        Of `calibrate`.
+    level
+        Of the layers with bounds; 0 for none.
+    panel
+        Of `is_panel`.
+    sample, arm, population
+        Noted.
+    """
     unmeasured = var[~var[slots.MEASURED]]
     tested = (unmeasured if len(unmeasured) else var).dropna(subset=slots.RELIABILITY)
     listed = tested.sort_values(slots.RELIABILITY, ascending=False, kind="stable")
     n = min(N_LISTED, len(listed) // 2)
+    return Calibration(
+        sample=sample,
+        arm=arm,
+        population=population,
+        n_genes=len(var),
+        panel=panel,
+        n_unmeasured=len(unmeasured),
+        n_held_out=len(found.held_out),
+        n_without_interval=without_interval(var, found.intervals),
+        labels=_counted(var),
+        labels_unmeasured=_counted(unmeasured),
+        intervals=found.hit_rates,
+        intervals_calibrated=found.intervals is not None,
+        intervals_reason=found.reason,
+        interval_level=level if found.intervals is not None else 0,
+        reliability=Reliability(
+            threshold=BELIEVABLE,
+            learned_from="tissue" if found.reliability.n_genes else "prior",
+            n_genes=found.reliability.n_genes,
+            validation=found.validation,
+            prior_validation=found.prior_validation,
+        ),
+        most_reliable=_listed(listed.head(n)),
+        least_reliable=_listed(listed.tail(n)[::-1]),
+    )
+
+
+def _counted(var: pd.DataFrame) -> dict[str, int]:
+    found = var[slots.RELIABILITY_LABEL]
     return {
-        "n_genes": len(var),
-        "panel": panel,
-        "n_unmeasured": len(unmeasured),
-        "n_held_out": len(found.held_out),
-        "n_without_interval": without_interval(var, found.intervals),
-        "labels": counted,
-        "labels_unmeasured": {
-            label: int((unmeasured[slots.RELIABILITY_LABEL] == label).sum())
-            for label in every_label
-        },
-        "intervals": found.coverage,
-        "intervals_calibrated": found.intervals is not None,
-        "intervals_reason": found.reason,
-        "interval_level": level if found.intervals is not None else 0,
-        "reliability": {
-            "threshold": reliability.THRESHOLD,
-            "from": "tissue" if found.reliability.n_genes else "prior",
-            "n_genes": found.reliability.n_genes,
-            "validation": found.validation,
-            "prior_validation": found.prior_validation,
-        },
-        "most_reliable": _listed(listed.head(n)),
-        "least_reliable": _listed(listed.tail(n)[::-1]),
+        label: int((found == label).sum())
+        for label in (*reliability.LABELS, reliability.UNTESTABLE)
     }
 
 
@@ -286,21 +321,21 @@ def without_interval(var: pd.DataFrame, model: intervals.Model | None) -> int:
     return int((~model.supported(mean, sd)).sum())
 
 
-def _listed(var: pd.DataFrame) -> list[dict[str, Any]]:
+def _listed(var: pd.DataFrame) -> list[ListedGene]:
     return [
-        {
-            "gene": str(gene),
-            "reliability": round(float(row[slots.RELIABILITY]), 3),
-            "predicted_pcc": round(float(row[slots.PREDICTED_PCC]), 3),
-            "label": row[slots.RELIABILITY_LABEL],
-            "measured": bool(row[slots.MEASURED]),
-        }
+        ListedGene(
+            gene=str(gene),
+            reliability=round(float(row[slots.RELIABILITY]), 3),
+            predicted_pcc=round(float(row[slots.PREDICTED_PCC]), 3),
+            label=row[slots.RELIABILITY_LABEL],
+            measured=bool(row[slots.MEASURED]),
+        )
         for gene, row in var.iterrows()
     ]
 
 
 def write_calibration(
-    path: str | Path, var: pd.DataFrame, model: intervals.Model | None, level: int
+    path: str | Path, var: pd.DataFrame, model: intervals.Model | None, level: int, arm: str
 ) -> None:
     """Add to the full output of IMPUTE what was found, in place and block by block.
 
@@ -314,19 +349,26 @@ def write_calibration(
         Of intervals, or None.
     level
         Of the layers ``lower_<level>`` and ``upper_<level>`` on the count scale; 0 for none.
+    arm
+        Noted.
     """
-    import anndata
-
     with h5py.File(path, "r+") as file:
         replace_var(file, var)
+        _note(file, slots.ARM, arm)
         if model is None:
             return
-        noted = file[f"uns/{slots.UNS}"]
-        if slots.INTERVALS in noted:
-            del noted[slots.INTERVALS]
-        anndata.io.write_elem(noted, slots.INTERVALS, model.to_dict())
+        _note(file, slots.INTERVALS, model.to_dict())
         if level:
             _write_bounds(file, var, model, level)
+
+
+def _note(file: h5py.File, name: str, value: Any) -> None:
+    import anndata
+
+    noted = file[f"uns/{slots.UNS}"]
+    if name in noted:
+        del noted[name]
+    anndata.io.write_elem(noted, name, value)
 
 
 def _write_bounds(file: h5py.File, var: pd.DataFrame, model: intervals.Model, level: int) -> None:

@@ -3,7 +3,7 @@
 The unit that is exchangeable is the gene: held-out genes and genes of interest are taken for draws
 from one population, the locations of a gene are not independent. So quantiles are those of the
 pooled distribution over all locations of calibration genes, every gene weighing the same ("pooling
-CDFs" of Dunn, Wasserman and Ramdas, JASA 2022), and coverage has to be measured on genes that took
+CDFs" of Dunn, Wasserman and Ramdas, JASA 2022), and how often intervals hold has to be measured on genes that took
 no part (`leave_fold_out`).
 
 Where genes are chosen, as on a panel of markers, those of interest are another population: rarer,
@@ -27,6 +27,7 @@ from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
+from stlatent.records import IntervalCoverage, IntervalLevel
 from stlatent.trust.variance import fit_variance
 
 if TYPE_CHECKING:
@@ -278,46 +279,42 @@ def cross_fits(n_genes: int) -> list[Array]:
     return np.array_split(np.random.default_rng(0).permutation(n_genes), CROSS_FITS)
 
 
-def leave_fold_out(folds: list[Genes]) -> dict[str, Any] | None:
-    """Measure coverage and width on every fold's genes by a model of the other folds.
+def leave_fold_out(folds: list[Genes]) -> IntervalCoverage | None:
+    """Measure hit rate and width on every fold's genes by a model of the other folds.
 
     Returns
     -------
-    ``levels`` [{``level``, ``coverage``, ``width``, ``flat_coverage``, ``flat_width``}], in percent
-    and on the normalised scale, means over genes that have intervals; ``n_genes`` these, and
-    ``n_without`` the others; ``genes_within`` the share of genes whose own coverage at 90 % is at
-    least 80 %. None where the other folds are too few to calibrate on.
+    Hit rates in percent and widths on the normalised scale, means over genes that have intervals.
+    None where the other folds are too few to calibrate on.
     """
     parts: list[Array] = []
     for number, fold in enumerate(folds):
         others = [other for place, other in enumerate(folds) if place != number]
         if sum(other.n for other in others) < MIN_GENES:
             return None
-        parts.append(coverage(fit(joined(others)), fold))
+        parts.append(interval_hit_rate(fit(joined(others)), fold))
     every = np.concatenate(parts, axis=2)
     known = ~np.isnan(every).any(axis=(0, 1))
     if not known.any():
         return None
     found = every[:, :, known]
-    names = ("coverage", "width", "flat_coverage", "flat_width")
     scale = np.array([100.0, 1.0, 100.0, 1.0])
     means = found.mean(axis=2) * scale[:, None]
     per_gene = found[0, LEVELS.index(90)]
-    return {
-        "n_genes": int(known.sum()),
-        "n_without": int((~known).sum()),
-        "levels": [
-            {"level": level, **dict(zip(names, means[:, column].tolist(), strict=True))}
-            for column, level in enumerate(LEVELS)
+    return IntervalCoverage(
+        n_genes=int(known.sum()),
+        n_without=int((~known).sum()),
+        genes_within=float((per_gene >= 0.8).mean()),
+        levels=[
+            IntervalLevel(level, *means[:, column].tolist()) for column, level in enumerate(LEVELS)
         ],
-        "genes_within": float((per_gene >= 0.8).mean()),
-    }
+    )
 
 
-def coverage(model: Model, genes: Genes) -> Array:
-    """Return coverage, width, and both of the plain interval: 4 x levels x genes, NaN without intervals.
+def interval_hit_rate(model: Model, genes: Genes) -> Array:
+    """Return hit rate, width, and both of the plain interval: 4 x levels x genes, NaN without intervals.
 
-    Coverage is what a user would compute: the mean of lower <= measured <= upper.
+    The hit rate is what a user would compute: the mean of lower <= measured <= upper.
     """
     mean, sd = genes.predicted.mean(0), genes.predicted.std(0)
     found = np.empty((4, len(model.levels), genes.n))

@@ -8,7 +8,7 @@ would believe genes that are alike in the reference equally, however few molecul
 
 The model starts from a prior, fitted on other tissues, and moves away from it as far as the held-out
 genes of the tissue itself give reason: with none it is the prior. The error of its predictions on
-genes it did not see gives the probability that the PCC exceeds `THRESHOLD`.
+genes it did not see gives the probability that the PCC exceeds `BELIEVABLE`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from stlatent import slots
+from stlatent.evaluation.score_table import BELIEVABLE
+from stlatent.records import Judged, LabelCount, Validation
 from stlatent.trust.gene_features import fisher
 from stlatent.trust.variance import fit_variance
 
 Array = np.ndarray
 
-THRESHOLD = 0.3
 HIGH, MEDIUM = 0.8, 0.5
 LABELS = ("high", "medium", "low")
 UNTESTABLE = "not testable"
@@ -80,7 +81,7 @@ def transformed(table: pd.DataFrame) -> Array:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearModel:
     """Predicts one PCC: ``ceiling * (intercept + x @ slopes)``.
 
     Attributes
@@ -101,9 +102,9 @@ class Line:
         return np.clip(ceiling * (self.intercept + x @ self.slopes), -1.0, 1.0)
 
     def probability(self, x: Array, ceiling: Array) -> Array:
-        """Return the probability that the PCC exceeds `THRESHOLD`, for normal errors."""
+        """Return the probability that the PCC exceeds `BELIEVABLE`, for normal errors."""
         error = np.sqrt(self.noise + self.scatter * ceiling**2)
-        return norm.cdf((self.predict(x, ceiling) - THRESHOLD) / error)
+        return norm.cdf((self.predict(x, ceiling) - BELIEVABLE) / error)
 
     def coefficients(self) -> Array:
         """Return intercept and slopes as one vector."""
@@ -118,7 +119,7 @@ class Model:
     ----------
     centre, scale
         Of the transformed features.
-    lines
+    linear
         By target, `NORMALISED` and `RAW`.
     n_genes
         Genes of the tissue itself that had a say; 0: the prior.
@@ -126,7 +127,7 @@ class Model:
 
     centre: Array
     scale: Array
-    lines: dict[str, Line]
+    linear: dict[str, LinearModel]
     n_genes: int = 0
 
     def design(self, table: pd.DataFrame) -> Array:
@@ -137,7 +138,7 @@ class Model:
     def predict(self, table: pd.DataFrame, counts: bool) -> pd.DataFrame:
         """Return the columns that the output holds, one row a gene.
 
-        ``reliability``: probability that the normalised PCC exceeds `THRESHOLD`, ``reliability_raw``
+        ``reliability``: probability that the normalised PCC exceeds `BELIEVABLE`, ``reliability_raw``
         of the raw one, ``predicted_pcc`` (normalised) and ``reliability_label``. Without counts there
         is no library to divide out, and raw is the same. A gene without features has none of these
         and is labelled `UNTESTABLE`.
@@ -156,9 +157,9 @@ class Model:
             (slots.RELIABILITY, slots.PREDICTED_PCC, NORMALISED),
             (slots.RELIABILITY_RAW, slots.PREDICTED_PCC_RAW, raw),
         ):
-            line, ceiling = self.lines[target], ceilings(table, target)
-            found[name] = line.probability(x, ceiling)
-            found[expected] = line.predict(x, ceiling)
+            linear, ceiling = self.linear[target], ceilings(table, target)
+            found[name] = linear.probability(x, ceiling)
+            found[expected] = linear.predict(x, ceiling)
         known = table[list(slots.FEATURES)].notna().any(axis=1)
         predicted = pd.DataFrame(found, index=table.index).where(known)
         label = labels(predicted[slots.RELIABILITY].to_numpy())
@@ -184,11 +185,13 @@ def read_prior(path: Path = PRIOR_FILE) -> Model:
             f"{path.name} was fitted with other features: run benchmarks/reliability.py --fit-prior"
         )
         raise ValueError(msg)
-    lines = {
-        name: Line(line["intercept"], np.array(line["slopes"]), line["noise"], line["scatter"])
-        for name, line in content["targets"].items()
+    by_target = {
+        name: LinearModel(
+            linear["intercept"], np.array(linear["slopes"]), linear["noise"], linear["scatter"]
+        )
+        for name, linear in content["targets"].items()
     }
-    return Model(np.array(content["centre"]), np.array(content["scale"]), lines)
+    return Model(np.array(content["centre"]), np.array(content["scale"]), by_target)
 
 
 def prior_content(prior: Model, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,12 +202,12 @@ def prior_content(prior: Model, provenance: Mapping[str, Any]) -> dict[str, Any]
         "scale": prior.scale.round(6).tolist(),
         "targets": {
             name: {
-                "intercept": round(line.intercept, 6),
-                "slopes": line.slopes.round(6).tolist(),
-                "noise": round(line.noise, 6),
-                "scatter": round(line.scatter, 6),
+                "intercept": round(linear.intercept, 6),
+                "slopes": linear.slopes.round(6).tolist(),
+                "noise": round(linear.noise, 6),
+                "scatter": round(linear.scatter, 6),
             }
-            for name, line in prior.lines.items()
+            for name, linear in prior.linear.items()
         },
         "provenance": dict(provenance),
     }
@@ -238,11 +241,11 @@ def fit_prior(tissues: Mapping[str, pd.DataFrame], counts: Mapping[str, bool]) -
     if len(counted) < 2:
         msg = "a prior needs at least two tissues of counts"
         raise ValueError(msg)
-    lines = {
-        NORMALISED: _prior_line(blank, list(tissues.values()), NORMALISED),
-        RAW: _prior_line(blank, list(counted.values()), RAW),
+    by_target = {
+        NORMALISED: _prior_linear(blank, list(tissues.values()), NORMALISED),
+        RAW: _prior_linear(blank, list(counted.values()), RAW),
     }
-    return Model(blank.centre, blank.scale, lines)
+    return Model(blank.centre, blank.scale, by_target)
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
@@ -251,7 +254,7 @@ def _weighted_mean(values: Array, weights: Array) -> Array:
     return (np.where(known, values, 0.0) * weights[:, None]).sum(0) / np.where(total > 0, total, 1)
 
 
-def _prior_line(model: Model, tables: list[pd.DataFrame], target: str) -> Line:
+def _prior_linear(model: Model, tables: list[pd.DataFrame], target: str) -> LinearModel:
     known = [
         (_attenuated(model.design(table), ceilings(table, target)), table[target].to_numpy(float))
         for table in tables
@@ -272,11 +275,11 @@ def _prior_line(model: Model, tables: list[pd.DataFrame], target: str) -> Line:
     ceiling = np.concatenate([design[:, 0] for design, _ in known])
     coefficients = _ridge(known, penalty)
     noise, scatter = _error_variance(np.concatenate(squares), ceiling, weights)
-    return Line(float(coefficients[0]), coefficients[1:], float(noise), float(scatter))
+    return LinearModel(float(coefficients[0]), coefficients[1:], float(noise), float(scatter))
 
 
 def _attenuated(x: Array, ceiling: Array) -> Array:
-    """Return the design of `Line`, n x (1 + features): intercept and features times the ceiling."""
+    """Return the design of `LinearModel`, n x (1 + features): intercept and features times the ceiling."""
     return np.column_stack([np.ones(len(x)), x]) * ceiling[:, None]
 
 
@@ -289,7 +292,7 @@ def _ridge(tables: Sequence[tuple[Array, Array]], penalty: float) -> Array:
 
 
 def _error_variance(squares: Array, ceiling: Array, weights: Array | None = None) -> Array:
-    """Return ``noise`` and ``scatter`` of `Line` from squared errors."""
+    """Return ``noise`` and ``scatter`` of `LinearModel` from squared errors."""
     design = np.column_stack([np.ones(len(ceiling)), ceiling**2])
     noise, scatter = fit_variance(design, squares, _LEAST_VARIANCE, weights)
     return np.array([max(noise, _LEAST_VARIANCE), scatter])
@@ -312,27 +315,31 @@ def fit(table: pd.DataFrame, folds: Array, prior: Model) -> Model:
     if table.empty:
         return prior
     x = prior.design(table)
-    lines = {}
-    for target, line in prior.lines.items():
+    by_target = {}
+    for target, linear in prior.linear.items():
         pcc, ceiling = table[target].to_numpy(float), ceilings(table, target)
         design = _attenuated(x, ceiling)
         squares = np.empty(len(pcc))
         for fold in np.unique(folds):
             away = folds == fold
-            kept = _adapted(line, design[~away], pcc[~away])
+            kept = _adapted(linear, design[~away], pcc[~away])
             squares[away] = (design[away] @ kept - pcc[away]) ** 2
         own = _error_variance(squares, ceiling)
         n = len(pcc)
-        error = (n * own + ERROR_GENES * np.array([line.noise, line.scatter])) / (n + ERROR_GENES)
-        adapted = _adapted(line, design, pcc)
-        lines[target] = Line(float(adapted[0]), adapted[1:], float(error[0]), float(error[1]))
-    return Model(prior.centre, prior.scale, lines, len(table))
+        error = (n * own + ERROR_GENES * np.array([linear.noise, linear.scatter])) / (
+            n + ERROR_GENES
+        )
+        adapted = _adapted(linear, design, pcc)
+        by_target[target] = LinearModel(
+            float(adapted[0]), adapted[1:], float(error[0]), float(error[1])
+        )
+    return Model(prior.centre, prior.scale, by_target, len(table))
 
 
-def _adapted(line: Line, design: Array, pcc: Array) -> Array:
-    """Return the coefficients of ``line`` moved towards genes; the penalty is in genes of their kind."""
-    start = line.coefficients()
-    genes = np.array([LEVEL_GENES, *[SLOPE_GENES] * len(line.slopes)])
+def _adapted(linear: LinearModel, design: Array, pcc: Array) -> Array:
+    """Return the coefficients of ``linear`` moved towards genes; the penalty is in genes of their kind."""
+    start = linear.coefficients()
+    genes = np.array([LEVEL_GENES, *[SLOPE_GENES] * len(linear.slopes)])
     weight = float((design[:, 0] ** 2).mean()) if len(design) else 1.0
     penalty = np.diag(genes) * max(weight, _LEAST_VARIANCE)
     rest = pcc - design @ start
@@ -349,48 +356,48 @@ def cross_fitted(table: pd.DataFrame, folds: Array, prior: Model, counts: bool) 
     return pd.concat(parts).loc[table.index]
 
 
-def validation(predicted: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+def validation(predicted: pd.DataFrame, table: pd.DataFrame) -> Validation:
     """Compare predicted with true PCCs of genes that a model did not see.
 
-    Returns
-    -------
-    By target: ``auroc`` of PCC > `THRESHOLD` (None where all genes are on one side),
-    ``calibration_error`` (mean |predicted - observed| share over tenths of the genes), ``correlation``
-    of predicted with true PCC, ``share`` above the threshold, ``risk_coverage``; and ``labels``: how
-    many genes have a label, and how many of these are above the threshold.
+    Parameters
+    ----------
+    predicted
+        Of `Model.predict`.
+    table
+        ``pcc`` and ``pcc_normalised`` of the same genes.
     """
-    above = table[NORMALISED].to_numpy() > THRESHOLD
-    given = predicted[slots.RELIABILITY_LABEL].to_numpy()
-    return {
-        "n_genes": len(table),
-        NORMALISED: _judge(
+    above = table[NORMALISED].to_numpy() > BELIEVABLE
+    label = predicted[slots.RELIABILITY_LABEL].to_numpy()
+    return Validation(
+        n_genes=len(table),
+        pcc_normalised=_judge(
             predicted[slots.RELIABILITY], predicted[slots.PREDICTED_PCC], table[NORMALISED]
         ),
-        RAW: _judge(
+        pcc=_judge(
             predicted[slots.RELIABILITY_RAW], predicted[slots.PREDICTED_PCC_RAW], table[RAW]
         ),
-        "labels": {
-            name: {"genes": int((given == name).sum()), "above": int(above[given == name].sum())}
+        labels={
+            name: LabelCount(int((label == name).sum()), int(above[label == name].sum()))
             for name in LABELS
         },
-    }
+    )
 
 
 def _judge(
     probability: pd.Series[float], predicted: pd.Series[float], true: pd.Series[float]
-) -> dict[str, Any]:
+) -> Judged:
     p, expected, pcc = (series.to_numpy(float) for series in (probability, predicted, true))
-    above = pcc > THRESHOLD
+    above = pcc > BELIEVABLE
     spread = float(expected.std() * pcc.std())
     enough = len(pcc) >= MIN_VALIDATION_GENES
-    return {
-        "auroc": auroc(p, above) if enough else None,
-        "calibration_error": calibration_error(p, above) if enough else None,
-        "correlation": float(np.corrcoef(expected, pcc)[0, 1]) if enough and spread > 0 else None,
-        "share": float(above.mean()),
-        "mean": float(pcc.mean()),
-        "risk_coverage": risk_coverage(p, pcc),
-    }
+    return Judged(
+        auroc=auroc(p, above) if enough else None,
+        calibration_error=calibration_error(p, above) if enough else None,
+        correlation=float(np.corrcoef(expected, pcc)[0, 1]) if enough and spread > 0 else None,
+        share=float(above.mean()),
+        mean=float(pcc.mean()),
+        risk_coverage=risk_coverage(p, pcc),
+    )
 
 
 def auroc(score: Array, positive: Array) -> float | None:
@@ -411,10 +418,10 @@ def calibration_error(probability: Array, positive: Array, n_bins: int = 10) -> 
     return float(sum(gaps) / len(order))
 
 
-def risk_coverage(score: Array, pcc: Array) -> list[list[float]]:
+def risk_coverage(score: Array, pcc: Array) -> list[tuple[float, float]]:
     """Return [share of genes kept, their mean PCC], keeping the genes of the highest scores."""
     ranked = pcc[np.argsort(-score, kind="stable")]
     means = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
     shares = np.linspace(0.05, 1.0, 20)
     at = np.maximum(np.ceil(shares * len(ranked) - 1e-9).astype(int), 1)
-    return [[round(float(s), 2), float(means[i - 1])] for s, i in zip(shares, at, strict=True)]
+    return [(round(float(s), 2), float(means[i - 1])) for s, i in zip(shares, at, strict=True)]

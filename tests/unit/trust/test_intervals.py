@@ -1,4 +1,4 @@
-"""Conformal intervals: coverage on genes that took no part, order of levels, the public function."""
+"""Conformal intervals: how often they hold on genes that took no part, order of levels, the public function."""
 
 from __future__ import annotations
 
@@ -63,28 +63,28 @@ def split(genes: Genes, n_folds: int) -> list[Genes]:
 
 
 @pytest.mark.parametrize("depth", [3e4, 1500.0, 200.0])
-def test_coverage_of_genes_left_out_is_near_nominal(depth: float) -> None:
+def test_hit_rate_of_genes_left_out_is_near_nominal(depth: float) -> None:
     genes, _, _ = counts_tissue(150, seed=1, depth=depth)
     found = leave_fold_out(split(genes, 5))
     assert found is not None
-    for entry in found["levels"]:
-        assert abs(entry["coverage"] - entry["level"]) < 4, (depth, entry)
+    for entry in found.levels:
+        assert abs(entry.coverage - entry.level) < 4, (depth, entry)
 
 
-def test_coverage_of_intensities_in_other_units_is_near_nominal() -> None:
+def test_hit_rate_of_intensities_in_other_units_is_near_nominal() -> None:
     genes = intensity_tissue(100, seed=2)
     found = leave_fold_out(split(genes, 5))
     assert found is not None
-    for entry in found["levels"]:
-        assert abs(entry["coverage"] - entry["level"]) < 4, entry
+    for entry in found.levels:
+        assert abs(entry.coverage - entry.level) < 4, entry
     # What the prediction knows makes intervals narrower than one interval a gene.
-    assert found["levels"][3]["width"] < found["levels"][3]["flat_width"]
+    assert found.levels[3].width < found.levels[3].flat_width
 
 
 def test_new_genes_of_the_same_kind_are_covered() -> None:
     genes, _, _ = counts_tissue(200, seed=3)
     model = fit(genes[np.arange(120)])
-    found = np.nanmean(intervals.coverage(model, genes[np.arange(120, 200)])[0], axis=1)
+    found = np.nanmean(intervals.interval_hit_rate(model, genes[np.arange(120, 200)])[0], axis=1)
     np.testing.assert_allclose(100 * found, LEVELS, atol=5)
 
 
@@ -94,7 +94,7 @@ def test_genes_chosen_for_their_abundance_cover_rarer_ones_or_say_nothing() -> N
     order = np.argsort(-genes.predicted.mean(0))
     chosen, others = genes[np.sort(order[:150])], genes[np.sort(order[100:])]
     model = fit(chosen)
-    found = intervals.coverage(model, others)[0]
+    found = intervals.interval_hit_rate(model, others)[0]
     without = np.isnan(found).any(axis=0)
     assert 0.2 < without.mean() < 0.9
     mean, sd = others.predicted.mean(0), others.predicted.std(0)

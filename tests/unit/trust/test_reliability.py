@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stlatent import slots
+from stlatent.evaluation.score_table import BELIEVABLE
 from stlatent.imputation.candidates import Candidates
 from stlatent.imputation.view import Targets, View
 from stlatent.slots import FEATURES
@@ -54,8 +55,8 @@ def test_a_prior_tells_good_from_bad_genes_of_another_tissue(prior: reliability.
     other = tissue(200, seed=7)
     judged = reliability.validation(prior.predict(other, counts=True), other)
     for target in (NORMALISED, RAW):
-        assert judged[target]["auroc"] > 0.9
-        assert judged[target]["calibration_error"] < 0.15
+        assert getattr(judged, target).auroc > 0.9
+        assert getattr(judged, target).calibration_error < 0.15
 
 
 def test_the_tissue_s_own_genes_correct_its_level(prior: reliability.Model) -> None:
@@ -66,9 +67,9 @@ def test_the_tissue_s_own_genes_correct_its_level(prior: reliability.Model) -> N
     assert before["predicted_pcc"].mean() > true + 0.1
     assert after["predicted_pcc"].mean() == pytest.approx(true, abs=0.03)
     judged = reliability.validation(after, own)
-    assert judged[NORMALISED]["calibration_error"] < 0.08
-    for counted in judged["labels"].values():
-        assert 0 <= counted["above"] <= counted["genes"]
+    assert judged.pcc_normalised.calibration_error < 0.08
+    for counted in judged.labels.values():
+        assert 0 <= counted.above <= counted.genes
 
 
 def test_few_genes_leave_the_prior_nearly_as_it_is(prior: reliability.Model) -> None:
@@ -92,7 +93,7 @@ def test_labels_follow_the_probability(prior: reliability.Model) -> None:
     ranked = predicted.sort_values("reliability")
     assert ranked["reliability_label"].map(order).is_monotonic_increasing
     likely = predicted["reliability"] > 0.5
-    assert ((predicted["predicted_pcc"] > reliability.THRESHOLD) == likely).all()
+    assert ((predicted["predicted_pcc"] > BELIEVABLE) == likely).all()
     assert reliability.labels(np.array([0.8, 0.79, 0.5, 0.49])).tolist() == [
         "high", "medium", "medium", "low",
     ]  # fmt: skip
@@ -117,7 +118,7 @@ def test_on_a_panel_what_follows_its_library_is_not_testable(
     table["library_correlation"] = np.where(np.arange(100) % 2, 0.95, 0.5)
     table["measured"] = np.arange(100) < n_measured
     nothing = table.iloc[:0].assign(fold="")
-    found = calibration.Calibration(None, "", prior, None, None, None, nothing)
+    found = calibration.Findings(None, "", prior, None, None, None, nothing)
     panel = calibration.is_panel(table, n_measured=n_measured)
     assert not calibration.is_panel(table, n_measured=18_000)
     labelled = calibration.gene_table(table, found, counts=True, panel=panel)
@@ -186,7 +187,7 @@ def test_measures_of_validation() -> None:
     assert reliability.calibration_error(honest, np.array(above, bool), 2) < 1e-12
     assert reliability.calibration_error(np.ones(8), np.zeros(8, bool)) == 1
     curve = reliability.risk_coverage(np.array([3, 1, 2, 0]), np.array([0.8, 0.2, 0.4, 0.0]))
-    assert curve[0] == [0.05, 0.8] and curve[-1] == [1.0, pytest.approx(0.35)]
+    assert curve[0] == (0.05, 0.8) and curve[-1] == (1.0, pytest.approx(0.35))
     assert dict(curve)[0.5] == pytest.approx(0.6)
 
 
