@@ -41,15 +41,16 @@ from stlatent.alignment.trainer import Trainer, matched, pretrained
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
-from stlatent.inputs.ingestion import asked_keys, ingest
+from stlatent.inputs.ingestion import ingest
+from stlatent.records import Request, Thresholds
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import VAESettings
 
 Array = np.ndarray
 
 # The pipeline's defaults.
-REFERENCE_QC = qc.Thresholds(*REFERENCE_LIMITS.values())
-SPATIAL_QC = qc.Thresholds(*SPATIAL_LIMITS.values())
+REFERENCE_QC = Thresholds(*REFERENCE_LIMITS.values())
+SPATIAL_QC = Thresholds(*SPATIAL_LIMITS.values())
 N_PANEL = SPLIT["n-alignment-genes"]
 MATCHES = Path(__file__).with_name("label_matches.csv")
 BATCH_COLUMN, LABEL_COLUMN = "sample", "cell_type"
@@ -81,9 +82,9 @@ class Pair:
 def read(path: Path, kind: slots.Kind, name: str, columns: dict[str, str]) -> AnnData:
     """Read one modality as INGEST and QUALITY_CONTROL do, keeping the columns it has."""
     found = readers.read(path, kind, None, list(columns.values()))
-    request = {"id": name, **{k: c for k, c in columns.items() if c in found.obs}}
-    adata = ingest(found, request)
-    assert asked_keys(request).keys() <= slots.facts(adata).keys()
+    adata = ingest(
+        found, Request(name, kind, **{k: c for k, c in columns.items() if c in found.obs})
+    )
     return qc.filter_data(adata, REFERENCE_QC if kind == "reference" else SPATIAL_QC)[0]
 
 
@@ -119,7 +120,7 @@ def classes(labels: Array | None, pair: str, modality: str) -> Array | None:
 def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
     """Read a pair; of large tissues a random part."""
     spatial = readers.read(data / name / "spatial.h5ad", "spatial", None, list(TISSUE_LABELS))
-    spatial = qc.filter_data(ingest(spatial, {"id": name}), SPATIAL_QC)[0]
+    spatial = qc.filter_data(ingest(spatial, Request(name, "spatial")), SPATIAL_QC)[0]
     spatial = spatial[latent.subset(spatial.n_obs, max_spots, SEED)].copy()
     keys = {"batch_key": BATCH_COLUMN, "label_key": LABEL_COLUMN}
     reference = read(data / name / "scrna.h5ad", "reference", name, keys)

@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from pathlib import Path
 
 import click
 
 from stlatent import devices
+from stlatent.records import Device
 
 
 @click.command(help=__doc__)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 def main(output: Path) -> None:
-    sight = devices.look()
-    output.write_text(json.dumps({**sight._asdict(), "node": socket.gethostname()}) + "\n")
+    gpu, reason = devices.look()
+    Device(gpu, reason, socket.gethostname()).write(output)
 
 
 if __name__ == "__main__":

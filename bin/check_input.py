@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from stlatent.failures import exit_codes, reading
+from stlatent.failures import exit_codes
 from stlatent.inputs import check
-from stlatent.inputs.samplesheet import Problem, format_problems
+from stlatent.inputs.samplesheet import format_problems
+from stlatent.records import CheckedInput, Description, Sheet, read_sources
 
 
 @click.command()
@@ -26,48 +24,30 @@ def main(
     rows: Path, sources: Path, unread: bool, output_dir: Path, descriptions: tuple[Path, ...]
 ) -> None:
     """Gather all problems; write what to run, and what to keep of each input."""
-    parsed = _read(rows)
-    used = json.loads(sources.read_text())
-    described = [_read(path) for path in descriptions]
+    sheet = Sheet.read(rows)
+    used = read_sources(sources)
+    described = [Description.read(path) for path in descriptions]
     inputs = check.Inputs(
-        parsed["rows"],
-        {description["id"]: description for description in described},
-        {(source["kind"], line): source["id"] for source in used for line in source["lines"]},
-        frozenset(source["id"] for source in used if not source["exists"]),
+        sheet.rows,
+        {description.id: description for description in described},
+        {(source.kind, line): source.id for source in used for line in source.lines},
+        frozenset(source.id for source in used if not source.exists),
     )
-    problems = [Problem(**problem) for problem in parsed["problems"]]
-    problems += check.absent(inputs) if unread else check.check(inputs)
-    problems.sort(key=lambda problem: problem.line)
-    warnings = [] if unread else check.warnings(inputs)
-    _write(output_dir, inputs, problems, warnings, parsed["sheet"])
-
-
-def _read(path: Path) -> Any:
-    with reading(path):
-        return json.loads(path.read_text())
-
-
-def _write(
-    folder: Path,
-    inputs: check.Inputs,
-    problems: list[Problem],
-    warnings: list[dict[str, str]],
-    sheet: str,
-) -> None:
+    found = check.absent(inputs) if unread else check.check(inputs)
+    problems = sorted([*sheet.problems, *found], key=lambda problem: problem.line)
     samples, requests = ([], {}) if problems else check.plan(inputs)
-    result: dict[str, Any] = {
-        "valid": not problems,
-        "samples": samples,
-        "failures": check.failures(inputs),
-        "warnings": warnings,
-        "problems": [asdict(problem) for problem in problems],
-    }
-    (folder / "requests").mkdir(parents=True, exist_ok=True)
-    (folder / "input.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "problems.txt").write_text(format_problems(problems, sheet))
+    checked = CheckedInput(
+        valid=not problems,
+        samples=samples,
+        failures=check.failures(inputs),
+        warnings=[] if unread else check.warnings(inputs),
+        problems=problems,
+    )
+    (output_dir / "requests").mkdir(parents=True, exist_ok=True)
+    checked.write(output_dir / "input.json")
+    (output_dir / "problems.txt").write_text(format_problems(problems, sheet.sheet))
     for identifier, request in requests.items():
-        path = folder / "requests" / f"{identifier}.json"
-        path.write_text(json.dumps(request, indent=1) + "\n")
+        request.write(output_dir / "requests" / f"{identifier}.json")
 
 
 if __name__ == "__main__":

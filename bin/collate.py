@@ -16,25 +16,24 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(help=__doc__)
-@click.option("--input-json", type=FILE, help="input.json of check_input.py")
-@click.option("--settings", type=FILE, help="Parameters and facts of the run, JSON")
-@click.option("--tasks", type=FILE, help="Table of tasks and what they took")
-@click.option("--executor", help="Where the tasks ran")
+@click.option("--input-json", type=FILE, required=True, help="input.json of check_input.py")
+@click.option("--settings", type=FILE, required=True, help="Parameters and facts of the run, JSON")
+@click.option("--tasks", type=FILE, required=True, help="Table of tasks and what they took")
+@click.option("--executor", required=True, help="Where the tasks ran")
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.argument("files", type=FILE, nargs=-1)
 @exit_codes("COLLATE")
 def main(
-    input_json: Path | None,
-    settings: Path | None,
-    tasks: Path | None,
-    executor: str | None,
+    input_json: Path,
+    settings: Path,
+    tasks: Path,
+    executor: str,
     output_dir: Path,
     files: tuple[Path, ...],
 ) -> None:
     """Read, collate, write."""
     run = load(files, input_json, settings, tasks)
-    if executor:
-        run.facts |= {"executor": executor, "platform": platform.platform()}
+    run.facts |= {"executor": executor, "platform": platform.platform()}
     write_report(run, output_dir)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ import click
 from stlatent import readers, slots
 from stlatent.failures import exit_codes
 from stlatent.inputs.checksums import checksums
+from stlatent.records import Checksums
 
 
 @click.command()
@@ -19,7 +19,7 @@ from stlatent.inputs.checksums import checksums
 @click.option("--input", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--coordinates", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True)
-@click.option("--checksums", "sums", type=click.Path(path_type=Path))
+@click.option("--checksums", "sums", type=click.Path(path_type=Path), required=True)
 @exit_codes("DESCRIBE_INPUT")
 def main(
     identifier: str,
@@ -27,18 +27,14 @@ def main(
     path: Path,
     coordinates: Path | None,
     output: Path,
-    sums: Path | None,
+    sums: Path,
 ) -> None:
     """Describe one input; a file that cannot be read is described as such."""
-    description = readers.describe(path, kind, coordinates)
-    output.write_text(json.dumps({"id": identifier, "kind": kind, **description}) + "\n")
-    if sums:
-        # A file or folder in no known format is turned down: whatever its size, it is not read.
-        files = {
-            "data": checksums(path) if description["format"] else [],
-            "coordinates": checksums(coordinates) if coordinates else [],
-        }
-        sums.write_text(json.dumps({"id": identifier, "kind": kind, **files}, indent=1) + "\n")
+    description = readers.describe(path, kind, coordinates, identifier)
+    description.write(output)
+    # A file or folder in no known format is turned down: whatever its size, it is not read.
+    data = checksums(path) if description.format else []
+    Checksums(identifier, kind, data, checksums(coordinates) if coordinates else []).write(sums)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from stlatent import failures, readers, slots
-from stlatent.inputs.ingestion import asked_keys, ingest
+from stlatent.inputs.ingestion import ingest
+from stlatent.records import FailureKind, Request
 
 
 @click.command()
 @click.option("--kind", type=click.Choice(["reference", "spatial"]), required=True)
 @click.option("--input", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--coordinates", type=click.Path(path_type=Path))
-@click.option("--request", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option(
+    "--request", "request_path", type=click.Path(exists=True, path_type=Path), required=True
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
 @failures.exit_codes("INGEST")
@@ -24,17 +26,17 @@ def main(
     kind: slots.Kind,
     path: Path,
     coordinates: Path | None,
-    request: Path,
+    request_path: Path,
     output: Path,
     failure: Path,
 ) -> None:
     """Read a file of any known format and write h5ad."""
-    asked = json.loads(request.read_text())
-    subject = "sample" if kind == "spatial" else "reference"
-    with failures.step("INGEST", asked["id"], subject, failure):
+    request = Request.read(request_path)
+    subject: FailureKind = "sample" if kind == "spatial" else "reference"
+    with failures.step("INGEST", request.id, subject, failure):
         contract = slots.INGESTED_SPATIAL if kind == "spatial" else slots.INGESTED_REFERENCE
-        keys = asked_keys(asked).values()
-        adata = ingest(readers.read(path, kind, coordinates, keys), asked)
+        found = readers.read(path, kind, coordinates, request.columns.values())
+        adata = ingest(found, request)
         slots.write(adata, output, contract)
 
 

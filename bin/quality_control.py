@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from stlatent import failures, slots
 from stlatent.inputs import qc
+from stlatent.records import FailureKind, Thresholds
 
 
 @click.command()
@@ -18,7 +18,7 @@ from stlatent.inputs import qc
 @click.option("--min-genes", type=click.IntRange(min=0), required=True)
 @click.option("--min-cells", type=click.IntRange(min=0), required=True)
 @click.option("--max-mito", type=click.FloatRange(0, 100), required=True)
-@click.option("--mad", type=click.FloatRange(min=0), default=0.0)
+@click.option("--mad", type=click.FloatRange(min=0), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
@@ -37,13 +37,13 @@ def main(
     """Filter one ingested input and record what was removed and why."""
     adata = slots.read(path, slots.INGESTED_REFERENCE)
     facts = slots.facts(adata)
-    subject = "sample" if facts["kind"] == "spatial" else "reference"
+    subject: FailureKind = "sample" if facts["kind"] == "spatial" else "reference"
     with failures.step("QUALITY_CONTROL", facts["source"], subject, failure):
-        asked = qc.Thresholds(min_counts, min_genes, min_cells, max_mito, mad)
-        filtered, record = qc.filter_data(adata, asked)
+        thresholds = Thresholds(min_counts, min_genes, min_cells, max_mito, mad)
+        filtered, record = qc.filter_data(adata, thresholds)
         qc.refuse_few(record)
         slots.write(filtered, output, slots.INGESTED_REFERENCE)
-        summary.write_text(json.dumps(record, indent=1) + "\n")
+        record.write(summary)
 
 
 if __name__ == "__main__":

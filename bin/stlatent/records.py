@@ -7,10 +7,10 @@ are not finite, so that a step whose output changes fails in its own test.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypedDict
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -99,6 +99,15 @@ class SheetRow(_Strict):
     coordinates: str | None
     coordinates_candidates: list[str]
 
+    def path(self, kind: str) -> str:
+        """Return the path of the ``spatial`` or the ``reference`` file."""
+        return self.spatial if kind == "spatial" else self.reference
+
+    def key(self, column: str) -> str | None:
+        """Return what the sheet names in a column such as ``batch_key``."""
+        value: str | None = getattr(self, column)
+        return value
+
 
 @dataclass(frozen=True)
 class Problem(_Strict):
@@ -109,6 +118,15 @@ class Problem(_Strict):
     value: str | None
     problem: str
     cure: str
+
+    def where(self, lines: Sequence[int] | None = None) -> str:
+        """Say the place: line (or the lines that share the problem), column and value."""
+        numbers = [str(line) for line in lines or [self.line]]
+        word = "line" if len(numbers) == 1 else "lines"
+        place = f"{word} {', '.join(numbers)}"
+        if self.column is not None:
+            place += f", column {self.column}"
+        return place if self.value is None else f"{place}, value '{self.value}'"
 
 
 @dataclass(frozen=True)
@@ -271,6 +289,14 @@ class CheckedInput(Record):
     problems: list[Problem]
 
 
+class Keys(TypedDict, total=False):
+    """Columns of ``obs``, by what they hold."""
+
+    batch_key: str
+    label_key: str
+    section_key: str
+
+
 @dataclass(frozen=True)
 class Request(Record):
     """What INGEST has to keep of a sample or a reference: columns of ``obs``."""
@@ -280,9 +306,26 @@ class Request(Record):
 
     id: str
     kind: Literal["reference", "spatial"]
-    batch_key: str | None
-    label_key: str | None
-    section_key: str | None
+    batch_key: str | None = None
+    label_key: str | None = None
+    section_key: str | None = None
+
+    @property
+    def keys(self) -> Keys:
+        """The columns of ``obs`` that the samplesheet names."""
+        found = Keys()
+        if self.batch_key:
+            found["batch_key"] = self.batch_key
+        if self.label_key:
+            found["label_key"] = self.label_key
+        if self.section_key:
+            found["section_key"] = self.section_key
+        return found
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """`keys` as text."""
+        return {key: str(column) for key, column in self.keys.items()}
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,10 @@ def test_files_are_summed_and_folders_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "data" / "matrix.mtx").write_bytes(b"")
     expected = hashlib.sha256(b"x" * 3_000_000).hexdigest()
     first, second = checksums(tmp_path / "data")
-    assert (first["name"], first["bytes"]) == ("matrix.mtx", 0)
-    assert second == {
-        "name": "spatial/tissue_positions.csv",
-        "bytes": 3_000_000,
-        "sha256": expected,
-    }
+    assert (first.name, first.bytes) == ("matrix.mtx", 0)
+    assert second == InputFile("spatial/tissue_positions.csv", 3_000_000, expected)
     (tmp_path / "link.csv").symlink_to(inside / "tissue_positions.csv")
-    assert checksums(tmp_path / "link.csv") == [{**second, "name": "link.csv"}]
+    assert checksums(tmp_path / "link.csv") == [replace(second, name="link.csv")]
 
 
 def test_of_a_folder_only_what_is_opened_is_summed(tmp_path: Path) -> None:
@@ -60,7 +56,7 @@ def test_of_a_folder_only_what_is_opened_is_summed(tmp_path: Path) -> None:
     (elsewhere / "image.tif").write_text("xy")
     (data / "spatial").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(data)
-    found = {file["name"]: (file["bytes"], file["sha256"] is not None) for file in checksums(data)}
+    found = {file.name: (file.bytes, file.sha256 is not None) for file in checksums(data)}
     assert found == {
         "GSM1_matrix.mtx.gz": (1, True),
         "coordinates.csv": (1, True),
@@ -75,7 +71,7 @@ def test_of_a_folder_only_what_is_opened_is_summed(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_has_no_checksum(tmp_path: Path) -> None:
     (tmp_path / "gone.h5ad").symlink_to(tmp_path / "nowhere")
-    gone = {"name": "gone.h5ad", "bytes": None, "sha256": None}
+    gone = InputFile("gone.h5ad", None, None)
     assert checksums(tmp_path / "gone.h5ad") == [gone]
 
 

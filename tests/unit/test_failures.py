@@ -224,8 +224,8 @@ def test_an_h5ad_that_is_broken_inside_is_described_as_unreadable(tmp_path):
     )
     damage_inside(path)
     described = readers.describe(path, "reference")
-    assert "cut short, damaged" in described["unreadable"]
-    assert "Cure: copy or download the file again" in described["unreadable"]
+    assert "cut short, damaged" in described.unreadable
+    assert "Cure: copy or download the file again" in described.unreadable
 
 
 def test_batches_are_halved_until_they_fit_and_what_was_tried_is_known(capsys):

@@ -7,21 +7,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from stlatent.inputs.samplesheet import Problem
 from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
+from stlatent.records import (
+    Description,
+    Failure,
+    InputWarning,
+    Problem,
+    Request,
+    Sample,
+    SheetRow,
+)
 
 MIN_SHARED_GENES = 5
 NAMES_SHOWN = 3
-KEYS = {
+Kind = Literal["reference", "spatial"]
+KEYS: dict[Kind, dict[str, str]] = {
     "reference": {"batch_key": "batch_key", "label_key": "label_key"},
     "spatial": {"label_key": "spatial_label_key", "section_key": "section_key"},
 }
 SUFFIXES = re.compile(r"\.(h5ad|h5|csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
-
-Description = Mapping[str, Any]
-SheetRow = Mapping[str, Any]
 
 
 @dataclass
@@ -45,33 +51,32 @@ class Inputs:
     sources: Mapping[tuple[str, int], str]
     missing: frozenset[str] = field(default=frozenset())
 
-    def source(self, row: SheetRow, kind: str) -> str:
+    def source(self, row: SheetRow, kind: Kind) -> str:
         """Return the id of the file that a row uses."""
-        return self.sources[kind, row["line"]]
+        return self.sources[kind, row.line]
 
     def reference(self, row: SheetRow) -> tuple[Any, ...]:
         """Return what sets a row's reference apart: its file, batch key and label key."""
-        return self.source(row, "reference"), row["batch_key"], row["label_key"]
+        return self.source(row, "reference"), row.batch_key, row.label_key
 
-    def unreadable(self, row: SheetRow, kind: str) -> str | None:
+    def unreadable(self, row: SheetRow, kind: Kind) -> str | None:
         """Return why a file that exists cannot be read, or None."""
         identifier = self.source(row, kind)
         if identifier in self.missing:
             return None
         if identifier not in self.descriptions:
             return "the attempt to read it ended without a result"
-        return self.descriptions[identifier]["unreadable"]
+        return self.descriptions[identifier].unreadable
 
-    def unread(self, row: SheetRow) -> dict[str, str]:
-        """Return as ``source`` the id of a file of which the reading came to no end, if any."""
+    def unread(self, row: SheetRow) -> str | None:
+        """Return the id of a file whose reading never finished, if any."""
         used = [self.source(row, kind) for kind in KEYS]
-        silent = [name for name in used if name not in {*self.descriptions, *self.missing}]
-        return {"source": silent[0]} if silent else {}
+        return next((s for s in used if s not in {*self.descriptions, *self.missing}), None)
 
-    def described(self, row: SheetRow, kind: str) -> Description | None:
+    def described(self, row: SheetRow, kind: Kind) -> Description | None:
         """Return the description of a file that could be read, or None."""
         found = self.descriptions.get(self.source(row, kind))
-        unusable = found is None or found["unreadable"] or found["format"] is None
+        unusable = found is None or found.unreadable or found.format is None
         return None if unusable else found
 
 
@@ -88,58 +93,52 @@ def absent(inputs: Inputs) -> list[Problem]:
     ]
 
 
-def failures(inputs: Inputs) -> list[dict[str, str]]:
+def failures(inputs: Inputs) -> list[Failure]:
     """Return a failure for each sample that uses a file that cannot be read."""
     found = []
     for row in inputs.rows:
         reasons = [
-            f"{kind} file '{row[kind]}' cannot be read: {reason}"
+            f"{kind} file '{row.path(kind)}' cannot be read: {reason}"
             for kind in KEYS
             if (reason := inputs.unreadable(row, kind))
         ]
         if reasons:
-            found.append(
-                {
-                    "id": row["sample"],
-                    "kind": "sample",
-                    "step": "CHECK_INPUT",
-                    "reason": "; ".join(reasons),
-                    **inputs.unread(row),
-                }
-            )
+            reason = "; ".join(reasons)
+            source = inputs.unread(row)
+            found.append(Failure(row.sample, "sample", "CHECK_INPUT", reason, source=source))
     return found
 
 
-def warnings(inputs: Inputs) -> list[dict[str, str]]:
+def warnings(inputs: Inputs) -> list[InputWarning]:
     """Return what a user should look at although the sample can run: once a file and its use."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    found: dict[tuple[str, str], InputWarning] = {}
     for row in inputs.rows:
         for kind in KEYS:
             described = inputs.described(row, kind)
             for reason in _doubts(row, kind, described) if described else ():
-                warning = {"id": row["sample"], "step": "CHECK_INPUT", "reason": reason}
+                warning = InputWarning(row.sample, "CHECK_INPUT", reason)
                 found.setdefault((inputs.source(row, kind), reason), warning)
     return list(found.values())
 
 
-def plan(inputs: Inputs) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
+def plan(inputs: Inputs) -> tuple[list[Sample], dict[str, Request]]:
     """Return the samples to run, and what INGEST has to keep of each sample and reference.
 
     References that share file, batches and labels are one.
     """
-    lost = {failure["id"] for failure in failures(inputs)}
-    rows = [row for row in inputs.rows if row["sample"] not in lost]
+    failed = {failure.id for failure in failures(inputs)}
+    rows = [row for row in inputs.rows if row.sample not in failed]
     names = reference_names(inputs)
     samples = [
-        {
-            "sample": row["sample"],
-            "spatial_source": inputs.source(row, "spatial"),
-            "reference_source": inputs.source(row, "reference"),
-            "reference": names[inputs.reference(row)],
-        }
+        Sample(
+            row.sample,
+            inputs.source(row, "spatial"),
+            inputs.source(row, "reference"),
+            names[inputs.reference(row)],
+        )
         for row in rows
     ]
-    requests = {row["sample"]: _request(row, row["sample"], "spatial") for row in rows}
+    requests = {row.sample: _request(row, row.sample, "spatial") for row in rows}
     used = [(row, names[inputs.reference(row)]) for row in rows]
     requests |= {name: _request(row, name, "reference") for row, name in used}
     return samples, requests
@@ -151,13 +150,13 @@ def reference_names(inputs: Inputs) -> dict[tuple[Any, ...], str]:
     The name is ``<folder>_<file>`` without suffixes, so that it stays the same when rows are added
     to the sheet; a number sets apart names that would otherwise meet each other or a sample's.
     """
-    taken = {row["sample"].lower() for row in inputs.rows}
+    taken = {row.sample.lower() for row in inputs.rows}
     names: dict[tuple[Any, ...], str] = {}
     for row in inputs.rows:
         key = inputs.reference(row)
         if key in names:
             continue
-        names[key] = _untaken(_readable(row["reference"]), taken)
+        names[key] = _untaken(_readable(row.reference), taken)
         taken.add(names[key].lower())
     return names
 
@@ -166,71 +165,71 @@ def _row_problems(row: SheetRow, inputs: Inputs) -> Iterator[Problem]:
     for kind in KEYS:
         yield from _file_problems(row, kind, inputs)
     spatial, reference = inputs.described(row, "spatial"), inputs.described(row, "reference")
-    if spatial and reference and not spatial["empty"] and not reference["empty"]:
-        yield from _gene_problems(row, spatial["genes"], reference["genes"])
+    if spatial and reference and not spatial.empty and not reference.empty:
+        yield from _gene_problems(row, spatial.genes, reference.genes)
 
 
-def _file_problems(row: SheetRow, kind: str, inputs: Inputs) -> Iterator[Problem]:
-    line, path = row["line"], row[kind]
+def _file_problems(row: SheetRow, kind: Kind, inputs: Inputs) -> Iterator[Problem]:
+    line, path = row.line, row.path(kind)
     if inputs.source(row, kind) in inputs.missing:
         yield _not_found(row, kind)
     described = inputs.descriptions.get(inputs.source(row, kind))
-    if described is None or described["unreadable"]:
+    if described is None or described.unreadable:
         return
-    if described["format"] is None:
-        yield Problem(line, kind, path, described["unknown_format"], "convert it to one of these")
+    if described.unknown_format:
+        yield Problem(line, kind, path, described.unknown_format, "convert it to one of these")
         return
     yield from _value_problems(line, kind, path, described)
-    if kind == "spatial" and described["coordinates_problem"]:
-        yield _no_coordinates(row, described)
+    if kind == "spatial" and described.coordinates_problem:
+        yield _no_coordinates(row, described, described.coordinates_problem)
     for column in KEYS[kind].values():
-        if row[column] and row[column] not in described["columns"]:
-            yield _no_column(row, column, described)
+        key = row.key(column)
+        if key and key not in described.columns:
+            yield _no_column(row, kind, column, key, described)
 
 
-def _doubts(row: SheetRow, kind: str, found: Description) -> Iterator[str]:
-    name = _file(row[kind])
+def _doubts(row: SheetRow, kind: Kind, found: Description) -> Iterator[str]:
+    name = _file(row.path(kind))
     # Of counts any matrix may be taken.
-    if found["format"] == "h5ad" and found["matrix"] != "X" and not found["counts"]:
+    if found.format == "h5ad" and found.matrix != "X" and not found.counts:
         yield (
             f"{kind} file '{name}': X holds negative values, as scaled data do, and no matrix holds"
-            f" counts; {found['matrix']} was taken. Cure: none is needed if that holds logarithms;"
+            f" counts; {found.matrix} was taken. Cure: none is needed if that holds logarithms;"
             " raw counts (in X, layers['counts'] or raw.X) are better"
         )
-    overlap = found["overlap"]
-    if kind == "spatial" and overlap and not row["section_key"]:
-        column = overlap["column"]
+    overlap = found.overlap
+    if kind == "spatial" and overlap and not row.section_key:
         cure = (
-            f"set section_key to '{column}'"
-            if column
+            f"set section_key to '{overlap.column}'"
+            if overlap.column
             else "add a column of obs with the section of each location, and name it in section_key"
         )
         yield (
-            f"spatial file '{name}': {overlap['sign']}, as those of several sections in one file do;"
+            f"spatial file '{name}': {overlap.sign}, as those of several sections in one file do;"
             f" without section_key they count as neighbours. Cure: if so, {cure}"
         )
 
 
-def _not_found(row: SheetRow, kind: str) -> Problem:
+def _not_found(row: SheetRow, kind: Kind) -> Problem:
     cure = "correct the path; relative paths start at the folder of the sheet"
     text = "file not found"
-    if kind == "spatial" and row["coordinates"]:
-        text = f"file not found, or its coordinates '{row['coordinates']}' not found"
-    return Problem(row["line"], kind, row[kind], text, cure)
+    if kind == "spatial" and row.coordinates:
+        text = f"file not found, or its coordinates '{row.coordinates}' not found"
+    return Problem(row.line, kind, row.path(kind), text, cure)
 
 
-def _value_problems(line: int, kind: str, path: str, found: Description) -> Iterator[Problem]:
-    slot = found["matrix"]
-    if found["empty"]:
-        shape = f"{found['n_obs']} observations x {found['n_vars']} genes"
+def _value_problems(line: int, kind: Kind, path: str, found: Description) -> Iterator[Problem]:
+    slot = found.matrix
+    if found.empty:
+        shape = f"{found.n_obs} observations x {found.n_vars} genes"
         yield Problem(
             line, kind, path, f"the matrix is empty ({shape} in {slot})", "give a file with counts"
         )
-    broken = with_line_breaks(found["genes"])
+    broken = with_line_breaks(found.genes)
     if broken:
         text = f"{len(broken)} gene names hold a line break (such as {broken[0]!r})"
         yield Problem(line, kind, path, text, "rename these genes")
-    if not found["finite"]:
+    if not found.finite:
         yield Problem(
             line,
             kind,
@@ -238,7 +237,7 @@ def _value_problems(line: int, kind: str, path: str, found: Description) -> Iter
             f"{slot} holds values that are missing or infinite",
             "replace them, or give raw counts",
         )
-    if found["negative"]:
+    if found.negative:
         yield Problem(
             line,
             kind,
@@ -248,40 +247,39 @@ def _value_problems(line: int, kind: str, path: str, found: Description) -> Iter
         )
 
 
-def _no_coordinates(row: SheetRow, found: Description) -> Problem:
-    if row["coordinates"]:
+def _no_coordinates(row: SheetRow, found: Description, problem: str) -> Problem:
+    if row.coordinates:
         return Problem(
-            row["line"],
+            row.line,
             "coordinates",
-            row["coordinates"],
-            found["coordinates_problem"],
+            row.coordinates,
+            problem,
             "list every observation of the spatial file once, by its name, with columns x and y",
         )
     cure = (
         "add obsm['spatial'] or columns x and y of obs, or name a table in column coordinates"
-        if found["format"] == "h5ad"
+        if found.format == "h5ad"
         else "name a table of observations with columns x and y in column coordinates"
     )
-    return Problem(row["line"], "spatial", row["spatial"], found["coordinates_problem"], cure)
+    return Problem(row.line, "spatial", row.spatial, problem, cure)
 
 
-def _no_column(row: SheetRow, column: str, found: Description) -> Problem:
-    wanted, available = row[column], found["columns"]
-    kind = "spatial" if column in KEYS["spatial"].values() else "reference"
-    text = f"'{_file(row[kind])}' has no such column in obs"
+def _no_column(row: SheetRow, kind: Kind, column: str, key: str, found: Description) -> Problem:
+    available = found.columns
+    text = f"'{_file(row.path(kind))}' has no such column in obs"
     if not available:
         return Problem(
-            row["line"],
+            row.line,
             column,
-            wanted,
+            key,
             text,
             "leave it empty, as there are no columns, or give an h5ad that has them",
         )
-    nearest = get_close_matches(wanted.lower(), [name.lower() for name in available], n=1)
+    nearest = get_close_matches(key.lower(), [name.lower() for name in available], n=1)
     hint = [f"'{name}'" for name in available if nearest and name.lower() == nearest[0]]
     listed = ", ".join(f"{name} ({n} values)" for name, n in available.items())
     cure = f"use {hint[0]}; columns are {listed}" if hint else f"use one of {listed}"
-    return Problem(row["line"], column, wanted, text, cure)
+    return Problem(row.line, column, key, text, cure)
 
 
 def _gene_problems(row: SheetRow, spatial: list[str], reference: list[str]) -> Iterator[Problem]:
@@ -289,7 +287,7 @@ def _gene_problems(row: SheetRow, spatial: list[str], reference: list[str]) -> I
     if mismatch is not None:
         text, cure = mismatch
         about = f"{text} (spatial has {_some(spatial)}; reference has {_some(reference)})"
-        yield Problem(row["line"], "reference", row["reference"], about, cure)
+        yield Problem(row.line, "reference", row.reference, about, cure)
 
 
 def gene_mismatch(spatial: list[str], reference: list[str]) -> tuple[str, str] | None:
@@ -358,7 +356,6 @@ def _untaken(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _request(row: SheetRow, identifier: str, kind: str) -> dict[str, Any]:
-    keys = {"batch_key": None, "label_key": None, "section_key": None}
-    keys |= {key: row[column] for key, column in KEYS[kind].items()}
-    return {"id": identifier, "kind": kind, **keys}
+def _request(row: SheetRow, identifier: str, kind: Kind) -> Request:
+    keys = {key: row.key(column) for key, column in KEYS[kind].items()}
+    return Request(identifier, kind, **keys)

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from stlatent.readers.mtx import INSIDE
+from stlatent.records import InputFile
 
 MATRIX = ("*matrix.mtx", "*features.tsv", "*genes.tsv", "*barcodes.tsv")
 
 
-def checksums(path: Path) -> list[dict[str, Any]]:
+def checksums(path: Path) -> list[InputFile]:
     """Return name, size and SHA-256 of a file, or of the files below a folder, sorted by name.
 
     Parameters
@@ -23,9 +23,8 @@ def checksums(path: Path) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Per file ``name`` (within a folder, relative to it), ``bytes`` and ``sha256``. Both are None for
-    a file that cannot be read. In a folder only what the readers open is read: ``sha256`` is None
-    for the rest, which may be images or alignments of any size.
+    In a folder names are relative to it, and only what the readers open is read: the rest, which
+    may be images or alignments of any size, has no checksum.
     """
     if not path.is_dir():
         return [_checksum(path, path.name)]
@@ -54,12 +53,12 @@ def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]
             yield path
 
 
-def _checksum(path: Path, name: str, read: bool = True) -> dict[str, Any]:
+def _checksum(path: Path, name: str, read: bool = True) -> InputFile:
     try:
         size, digest = path.stat().st_size, None
         if read:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"name": name, "bytes": size, "sha256": digest}
+        return InputFile(name, size, digest)
     except OSError:
-        return {"name": name, "bytes": None, "sha256": None}
+        return InputFile(name, None, None)

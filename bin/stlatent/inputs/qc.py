@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
 from stlatent import slots
 from stlatent.failures import DataError
+from stlatent.records import Histograms, Overview, Point, QualityControl, Removed, Thresholds
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -23,30 +24,6 @@ PANEL_GENES = 6000
 PANEL_SHARE = 0.01
 HISTOGRAM_BINS = 40
 OBSERVATION_FILTERS = ("min_counts", "min_genes", "max_mito", "mad_outlier")
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What an observation and a gene must have to be kept.
-
-    Attributes
-    ----------
-    min_counts, min_genes
-        Fewest counts and expressed genes of an observation.
-    min_cells
-        Fewest observations that express a gene.
-    max_mito_percent
-        Largest share of mitochondrial counts, in percent.
-    mad
-        Observations this many median absolute deviations off the median of log counts, log genes
-        (either side) or mitochondrial share (above) are outliers; 0 turns this off.
-    """
-
-    min_counts: float
-    min_genes: int
-    min_cells: int
-    max_mito_percent: float
-    mad: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,19 +108,19 @@ def mad_outliers(measures: Measures, n_mads: float) -> np.ndarray:
     return outlying
 
 
-def filter_data(adata: AnnData, asked: Thresholds) -> tuple[AnnData, dict[str, Any]]:
+def filter_data(adata: AnnData, thresholds: Thresholds) -> tuple[AnnData, QualityControl]:
     """Filter observations, then genes.
 
     Parameters
     ----------
     adata
         An ingested file.
-    asked
-        Thresholds as asked; `effective` ones are used and reported.
+    thresholds
+        As given; `effective` ones are used and reported.
 
     Returns
     -------
-    The filtered data and the summary for the report (``qc.json``).
+    The filtered data, and what was removed.
 
     Raises
     ------
@@ -151,7 +128,7 @@ def filter_data(adata: AnnData, asked: Thresholds) -> tuple[AnnData, dict[str, A
         When nothing is left, naming the filter that removed most.
     """
     facts = slots.facts(adata)
-    used = effective(asked, adata.n_vars, facts["counts"])
+    used = effective(thresholds, adata.n_vars, facts["counts"])
     before = measure(adata)
     removed = failed_filters(before, used)
     kept = ~np.any(list(removed.values()), axis=0)
@@ -162,26 +139,20 @@ def filter_data(adata: AnnData, asked: Thresholds) -> tuple[AnnData, dict[str, A
     filtered, n_emptied = _drop_emptied(filtered)
     counted = {name: int(mask.sum()) for name, mask in removed.items()}
     counted["min_counts"] += n_emptied
-    summary = {
-        "id": facts["source"],
-        "kind": facts["kind"],
-        "counts": bool(facts["counts"]),
-        "before": overview(before, adata.n_vars),
-        "after": overview(measure(filtered), filtered.n_vars),
-        "removed": {
-            "observations": counted,
-            "genes": {"min_cells": int((~genes_kept).sum())},
-        },
-        "thresholds": vars(used),
-        "histograms": {
-            "counts": log_histogram(before.counts),
-            "genes": log_histogram(before.genes),
-        },
-    }
-    return filtered, summary
+    record = QualityControl(
+        id=facts["source"],
+        kind=facts["kind"],
+        counts=bool(facts["counts"]),
+        before=overview(before, adata.n_vars),
+        after=overview(measure(filtered), filtered.n_vars),
+        removed=Removed(counted, {"min_cells": int((~genes_kept).sum())}),
+        thresholds=used,
+        histograms=Histograms(log_histogram(before.counts), log_histogram(before.genes)),
+    )
+    return filtered, record
 
 
-def refuse_few(summary: dict[str, Any]) -> None:
+def refuse_few(summary: QualityControl) -> None:
     """Refuse a sample of which fewer than `MIN_LOCATIONS` are left.
 
     Parameters
@@ -194,14 +165,14 @@ def refuse_few(summary: dict[str, Any]) -> None:
     DataError
         Naming the filter that removed most.
     """
-    n_kept, n_before = (summary[when]["observations"] for when in ("after", "before"))
-    if summary["kind"] != "spatial" or n_kept >= MIN_LOCATIONS:
+    n_kept, n_before = summary.after.observations, summary.before.observations
+    if summary.kind != "spatial" or n_kept >= MIN_LOCATIONS:
         return
-    counted = summary["removed"]["observations"]
+    counted = summary.removed.observations
     listed = ", ".join(f"{name} removed {n}" for name, n in counted.items() if n) or "none removed"
     relax = f"{_relax(counted, 'spatial')}, or give" if n_kept < n_before else "Give"
     msg = (
-        f"sample '{summary['id']}' has {n_kept} of {n_before} locations after quality control ({listed});"
+        f"sample '{summary.id}' has {n_kept} of {n_before} locations after quality control ({listed});"
         f" at least {MIN_LOCATIONS} are needed, as correlations over fewer say nothing."
         f" {relax} a spatial file of more locations"
     )
@@ -217,23 +188,23 @@ def informative_genes(matrix: sparse.csr_matrix, min_cells: int, counts: bool) -
     return np.asarray(expressed & (high > low))
 
 
-def overview(measures: Measures, n_genes: int) -> dict[str, float | None]:
+def overview(measures: Measures, n_genes: int) -> Overview:
     """Summarise measures by medians; ``median_mito_percent`` is None where not measured."""
     mito = measures.mito_percent
-    return {
-        "observations": len(measures.counts),
-        "genes": n_genes,
-        "median_counts": _median(measures.counts),
-        "median_genes": _median(measures.genes),
-        "median_mito_percent": None if mito is None else _median(mito),
-    }
+    return Overview(
+        observations=len(measures.counts),
+        genes=n_genes,
+        median_counts=_median(measures.counts),
+        median_genes=_median(measures.genes),
+        median_mito_percent=None if mito is None else _median(mito),
+    )
 
 
-def log_histogram(values: np.ndarray) -> list[list[float]]:
-    """Return ``[centre, number]`` of bins of log10(1 + value)."""
+def log_histogram(values: np.ndarray) -> list[Point]:
+    """Return centre and number of bins of log10(1 + value)."""
     numbers, edges = np.histogram(np.log10(1 + values), bins=HISTOGRAM_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
-    return [[round(float(x), 4), int(n)] for x, n in zip(centres, numbers, strict=True)]
+    return [(round(float(x), 4), int(n)) for x, n in zip(centres, numbers, strict=True)]
 
 
 def _above(values: np.ndarray | None, limit: float, like: np.ndarray) -> np.ndarray:

@@ -7,13 +7,16 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from stlatent.records import Problem, Sheet, SheetRow
+
 DELIMITER_NAMES = {";": "semicolons", "\t": "tabs"}
 TABLE_SUFFIX = re.compile(r"\.(csv|tsv|txt|h5)(\.gz)?$", re.IGNORECASE)
+OPTIONAL = ("batch_key", "label_key", "spatial_label_key", "section_key", "coordinates")
 POSITIONS = (
     "coordinates.csv",
     "coordinates.tsv",
@@ -24,26 +27,6 @@ POSITIONS = (
     "tissue_positions_list.csv",
     "tissue_positions.parquet",
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: where, what and the cure."""
-
-    line: int
-    column: str | None
-    value: str | None
-    problem: str
-    cure: str
-
-    def where(self, lines: Sequence[int] | None = None) -> str:
-        """Say the place: line (or the lines that share the problem), column and value."""
-        numbers = [str(line) for line in lines or [self.line]]
-        word = "line" if len(numbers) == 1 else "lines"
-        place = f"{word} {', '.join(numbers)}"
-        if self.column is not None:
-            place += f", column {self.column}"
-        return place if self.value is None else f"{place}, value '{self.value}'"
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,7 @@ class Row:
     values: dict[str, str]
 
 
-def parse(content: bytes, name: str, columns: Columns) -> dict[str, Any]:
+def parse(content: bytes, name: str, columns: Columns) -> Sheet:
     """Parse a samplesheet.
 
     Parameters
@@ -79,22 +62,17 @@ def parse(content: bytes, name: str, columns: Columns) -> dict[str, Any]:
         Its name, for messages.
     columns
         From the schema.
-
-    Returns
-    -------
-    ``sheet``, ``rows`` (those with both paths, every column as text or None, and the
-    ``coordinates_candidates`` to look for) and ``problems``; see ``docs/development.md``.
     """
     rows, problems = _read_rows(content, columns)
     for row in rows:
         problems += _value_problems(row, columns)
     problems += _name_problems(rows)
     usable = [row for row in rows if row.values.get("spatial") and row.values.get("reference")]
-    return {
-        "sheet": name,
-        "rows": [_record(row, columns) for row in usable],
-        "problems": [asdict(problem) for problem in sorted(problems, key=lambda p: p.line)],
-    }
+    return Sheet(
+        sheet=name,
+        rows=[_record(row) for row in usable],
+        problems=sorted(problems, key=lambda problem: problem.line),
+    )
 
 
 def format_problems(problems: Sequence[Problem], sheet: str) -> str:
@@ -309,9 +287,14 @@ def _name_problems(rows: Sequence[Row]) -> Iterator[Problem]:
         )
 
 
-def _record(row: Row, columns: Columns) -> dict[str, Any]:
-    record: dict[str, Any] = {"line": row.line}
-    record |= {name: row.values.get(name) or None for name in columns.properties}
-    own = record["coordinates"]
-    record["coordinates_candidates"] = [] if own else coordinates_candidates(record["spatial"])
-    return record
+def _record(row: Row) -> SheetRow:
+    given = {name: row.values.get(name) or None for name in OPTIONAL}
+    path = row.values["spatial"]
+    return SheetRow(
+        line=row.line,
+        sample=row.values.get("sample", ""),
+        spatial=path,
+        reference=row.values["reference"],
+        **given,
+        coordinates_candidates=[] if given["coordinates"] else coordinates_candidates(path),
+    )

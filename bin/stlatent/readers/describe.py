@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,47 +15,45 @@ from stlatent.readers.errors import UnknownFormatError, cure, explain
 from stlatent.readers.load import located
 from stlatent.readers.overlap import overlapping_sections
 from stlatent.readers.registry import detect
+from stlatent.records import Description, Overlap
 
 
 def describe(
-    path: str | Path, kind: slots.Kind, coordinates: str | Path | None = None
-) -> dict[str, Any]:
-    """Describe one input without loading an h5ad's matrix; never raises on bad data.
-
-    Returns
-    -------
-    ``format`` (None when unknown), ``n_obs``, ``n_vars``, ``genes``, ``columns`` (of ``obs``, with
-    their numbers of values), ``has_coordinates``, ``coordinates_problem``, ``overlap`` (of sections,
-    see `overlapping_sections`), ``matrix`` (where in the file), ``counts``, ``finite``, ``negative``, ``empty`` and ``unreadable``: the last one
-    None, or the reason in plain words.
-    """
-    description = _blank()
+    path: str | Path,
+    kind: slots.Kind,
+    coordinates: str | Path | None = None,
+    identifier: str = "",
+) -> Description:
+    """Describe one input without loading an h5ad's matrix; never raises on bad data."""
+    description = Description(identifier, kind)
     try:
-        description["format"] = detect(path).name
-        description |= _describe(
-            Path(path), kind, None if coordinates is None else Path(coordinates)
+        description = replace(description, format=detect(path).name)
+        return _describe(
+            description, Path(path), None if coordinates is None else Path(coordinates)
         )
     except UnknownFormatError as error:
-        description["unknown_format"] = str(error)
+        return replace(description, unknown_format=str(error))
     except Exception as error:
         if is_transient(error):
             raise
-        description["unreadable"] = f"{explain(error)}. Cure: {cure(error)}"
-    return description
+        return replace(description, unreadable=f"{explain(error)}. Cure: {cure(error)}")
 
 
-def _describe(path: Path, kind: slots.Kind, coordinates: Path | None) -> dict[str, Any]:
+def _describe(description: Description, path: Path, coordinates: Path | None) -> Description:
     positions, problem = _positions(coordinates)
     with detect(path).open(path, positions) as contents:
-        description = _facts(contents)
-        if kind == "spatial":
-            overlap = None
-            if problem is None:
-                problem, overlap = _coordinates(contents, positions)
-            description["has_coordinates"] = problem is None
-            description["coordinates_problem"] = problem
-            description["overlap"] = overlap
-    return description
+        description = _with_contents(description, contents)
+        if description.kind == "reference":
+            return description
+        overlap = None
+        if problem is None:
+            problem, overlap = _coordinates(contents, positions)
+    return replace(
+        description,
+        has_coordinates=problem is None,
+        coordinates_problem=problem,
+        overlap=overlap,
+    )
 
 
 def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
@@ -71,7 +69,7 @@ def _positions(path: Path | None) -> tuple[Coordinates | None, str | None]:
 
 def _coordinates(
     contents: Contents, positions: Coordinates | None
-) -> tuple[str | None, dict[str, Any] | None]:
+) -> tuple[str | None, Overlap | None]:
     """Return what is wrong with the coordinates, and the sign of an overlap of sections."""
     try:
         kept, found = located(contents, positions)
@@ -82,36 +80,17 @@ def _coordinates(
     return None, overlapping_sections(contents.obs[kept], found)
 
 
-def _facts(contents: Contents) -> dict[str, Any]:
+def _with_contents(description: Description, contents: Contents) -> Description:
     facts = contents.facts
-    return {
-        "n_obs": len(contents.obs),
-        "n_vars": len(contents.genes),
-        "genes": list(pd.unique(contents.genes.astype(str))),
-        "columns": {str(name): int(contents.obs[name].nunique()) for name in contents.obs},
-        "matrix": contents.slot,
-        "counts": facts.counts,
-        "finite": facts.finite,
-        "negative": facts.negative,
-        "empty": not facts.nonzero or 0 in (len(contents.obs), len(contents.genes)),
-    }
-
-
-def _blank() -> dict[str, Any]:
-    return {
-        "format": None,
-        "n_obs": 0,
-        "n_vars": 0,
-        "genes": [],
-        "columns": {},
-        "has_coordinates": False,
-        "coordinates_problem": None,
-        "overlap": None,
-        "matrix": None,
-        "counts": False,
-        "finite": True,
-        "negative": False,
-        "empty": False,
-        "unknown_format": None,
-        "unreadable": None,
-    }
+    return replace(
+        description,
+        n_obs=len(contents.obs),
+        n_vars=len(contents.genes),
+        genes=list(pd.unique(contents.genes.astype(str))),
+        columns={str(name): int(contents.obs[name].nunique()) for name in contents.obs},
+        matrix=contents.slot,
+        counts=facts.counts,
+        finite=facts.finite,
+        negative=facts.negative,
+        empty=not facts.nonzero or 0 in (len(contents.obs), len(contents.genes)),
+    )

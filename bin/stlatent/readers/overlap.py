@@ -6,12 +6,12 @@ Neighbours in a graph of such a file would be of different sections, without a w
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from stlatent.records import Overlap
 from stlatent.sampling import subset
 
 # Of names in lower case, with underscores for dots, blanks and hyphens.
@@ -32,7 +32,7 @@ MIXED = 0.25
 NEAR, SHARE_NEAR = 0.05, 0.5
 
 
-def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> dict[str, Any] | None:
+def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> Overlap | None:
     """Tell whether locations seem to be of several sections that lie on each other.
 
     They do when values of a column that is called as sections are, or locations that share barcodes,
@@ -47,8 +47,7 @@ def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> dict[str
 
     Returns
     -------
-    ``sign``, in plain words, and ``column`` of the sections, None where there is none; or None when
-    there is no sign. At most `MAX_LOCATIONS` are looked at, among all others.
+    None when there is no sign. At most `MAX_LOCATIONS` are looked at, among all others.
     """
     if len(obs) < MIN_LOCATIONS:
         return None
@@ -58,7 +57,7 @@ def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> dict[str
         name = re.sub(r"[.\s-]", "_", str(column).strip().lower())
         if SECTION_COLUMN.fullmatch(name) and mixed(obs.iloc[:, place].astype(str), rows, nearest):
             sign = f"locations of different values of column '{column}' lie among each other"
-            return {"sign": sign, "column": str(column)}
+            return Overlap(sign, str(column))
     parts = [BARCODE.search(str(name)) for name in obs.index]
     if all(parts):
         barcodes = pd.Index([part.group() for part in parts if part])
@@ -68,10 +67,10 @@ def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> dict[str
             same = names[barcodes == barcodes[barcodes.duplicated()][0]]
             shown = " and ".join(f"'{name}'" for name in same[:2])
             sign = f"locations that share barcodes, such as {shown}, lie among each other"
-            return {"sign": sign, "column": None}
+            return Overlap(sign, None)
     share = float(np.mean(distances[:, 1] <= NEAR * distances[:, -1]))
     if share > SHARE_NEAR:
-        return {"sign": f"{share:.0%} of the locations lie on another one", "column": None}
+        return Overlap(f"{share:.0%} of the locations lie on another one", None)
     return None
 
 

@@ -17,6 +17,7 @@ from quality_control import main as quality_control
 from stlatent import slots
 from stlatent.failures import DataError
 from stlatent.inputs import qc
+from stlatent.records import Overview, Removed, Thresholds
 
 
 def data(values: list[list[float]], genes: list[str], counts: bool = True) -> anndata.AnnData:
@@ -27,9 +28,9 @@ def data(values: list[list[float]], genes: list[str], counts: bool = True) -> an
     return adata
 
 
-def thresholds(**changes: float) -> qc.Thresholds:
+def thresholds(**changes: float) -> Thresholds:
     asked = {"min_counts": 0, "min_genes": 0, "min_cells": 0, "max_mito_percent": 100, "mad": 0}
-    return qc.Thresholds(**(asked | changes))
+    return Thresholds(**(asked | changes))
 
 
 def test_measures_by_hand() -> None:
@@ -54,7 +55,7 @@ def test_mitochondrial_prefixes(gene: str, known: bool) -> None:
     [(33, 1, 1), (134, 2, 2), (2000, 20, 20), (5999, 60, 60), (6000, 200, 100), (18000, 200, 100)],
 )
 def test_thresholds_scale_with_panels_alone(n_vars: int, min_counts: int, min_genes: int) -> None:
-    used = qc.effective(qc.Thresholds(200, 100, 3, 25), n_vars, counts=True)
+    used = qc.effective(Thresholds(200, 100, 3, 25), n_vars, counts=True)
     assert (used.min_counts, used.min_genes) == (min_counts, min_genes)
 
 
@@ -65,10 +66,10 @@ def test_thresholds_on_a_transcriptome_are_those_asked() -> None:
     adata = data(rows, [f"g{number}" for number in range(18000)])
     filtered, summary = qc.filter_data(adata, thresholds(min_counts=500, min_genes=250))
     assert list(filtered.obs_names) == ["c0", "c1"]
-    assert summary["removed"]["observations"] == {
+    assert summary.removed.observations == {
         "min_counts": 1, "min_genes": 1, "max_mito": 0, "mad_outlier": 0,
     }  # fmt: skip
-    assert (summary["thresholds"]["min_counts"], summary["thresholds"]["min_genes"]) == (500, 250)
+    assert (summary.thresholds.min_counts, summary.thresholds.min_genes) == (500, 250)
 
 
 def test_each_observation_is_counted_under_its_first_filter() -> None:
@@ -95,36 +96,32 @@ def test_high_but_not_low_mitochondrial_share_is_an_outlier() -> None:
     assert qc.mad_outliers(measures, 5).tolist() == [False] * 4 + [True]
 
 
-def test_summary_says_what_was_removed() -> None:
+def test_summary_says_what_was_removed(tmp_path: Path) -> None:
     adata = data([[0, 0, 0], [2, 1, 0], [3, 0, 0]], ["A", "B", "C"])
     filtered, summary = qc.filter_data(adata, thresholds(min_cells=2))
     assert filtered.shape == (2, 1)
-    assert summary["removed"] == {
-        "observations": {"min_counts": 1, "min_genes": 0, "max_mito": 0, "mad_outlier": 0},
-        "genes": {"min_cells": 2},
-    }
-    assert summary["before"] == {
-        "observations": 3, "genes": 3, "median_counts": 3.0, "median_genes": 1.0,
-        "median_mito_percent": None,
-    }  # fmt: skip
-    assert summary["after"]["observations"] == 2
-    assert sum(n for _, n in summary["histograms"]["counts"]) == 3
-    json.dumps(summary)
+    assert summary.removed == Removed(
+        {"min_counts": 1, "min_genes": 0, "max_mito": 0, "mad_outlier": 0}, {"min_cells": 2}
+    )
+    assert summary.before == Overview(3, 3, 3.0, 1.0, None)
+    assert summary.after.observations == 2
+    assert sum(n for _, n in summary.histograms.counts) == 3
+    summary.write(tmp_path / "s1.qc.json")
 
 
 def test_observation_left_without_genes_goes_too() -> None:
     adata = data([[2, 0], [3, 0], [0, 1]], ["A", "B"])
     filtered, summary = qc.filter_data(adata, thresholds(min_cells=2))
     assert filtered.shape == (2, 1)
-    assert summary["removed"]["observations"]["min_counts"] == 1
+    assert summary.removed.observations["min_counts"] == 1
 
 
 def test_intensities_have_no_count_thresholds_but_must_vary() -> None:
     adata = data([[0.2, 0.5, 0.0], [0.1, 0.5, 0.0], [0, 0.5, 0]], ["A", "B", "C"], counts=False)
     filtered, summary = qc.filter_data(adata, thresholds(min_counts=100, min_genes=50))
     assert list(filtered.var_names) == ["A"]
-    assert summary["thresholds"]["min_counts"] == 0
-    assert not summary["counts"]
+    assert summary.thresholds.min_counts == 0
+    assert not summary.counts
 
 
 def test_nothing_left_names_the_filter_and_the_parameter() -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
+from typing import Any
 
 import jsonschema
 import pytest
 
 from builders.project import ROOT
 from stlatent.inputs import check
-from stlatent.inputs.samplesheet import (
-    Columns,
-    Problem,
-    coordinates_candidates,
-    format_problems,
-    parse,
-)
+from stlatent.inputs.samplesheet import Columns, coordinates_candidates, format_problems, parse
+from stlatent.records import Description, Overlap, Problem, Request, Sheet, SheetRow
 
 SCHEMA = ROOT / "assets" / "schema_input.json"
 COLUMNS = Columns.read(SCHEMA)
@@ -23,38 +20,45 @@ HEADER = "sample,spatial,reference"
 GENES = [f"Gene{number}" for number in range(20)]
 
 
-def parsed(text: str | bytes) -> dict:
+def parsed(text: str | bytes) -> Sheet:
     content = text.encode() if isinstance(text, str) else text
     return parse(content, "sheet.csv", COLUMNS)
 
 
 def problems(text: str | bytes) -> list[Problem]:
-    return [Problem(**problem) for problem in parsed(text)["problems"]]
+    return parsed(text).problems
 
 
-def description(**changes: object) -> dict:
-    return {
-        "format": "h5ad", "n_obs": 10, "n_vars": 20, "genes": GENES, "columns": {"cell_type": 4},
-        "has_coordinates": True, "coordinates_problem": None, "overlap": None, "matrix": "X", "counts": True,
-        "finite": True, "negative": False, "empty": False, "unknown_format": None,
-        "unreadable": None, **changes,
-    }  # fmt: skip
+def description(**changes: Any) -> Description:
+    whole = Description(
+        "spatial_2",
+        "spatial",
+        "h5ad",
+        10,
+        20,
+        GENES,
+        {"cell_type": 4},
+        True,
+        matrix="X",
+        counts=True,
+    )
+    return replace(whole, **changes)
 
 
-def inputs(text: str, missing: tuple[str, ...] = (), **changed: dict) -> check.Inputs:
-    rows = parsed(text)["rows"]
-    ids = [f"{kind}_{row['line']}" for row in rows for kind in ("spatial", "reference")]
+def inputs(text: str, missing: tuple[str, ...] = (), **changed: Description) -> check.Inputs:
+    rows = parsed(text).rows
+    ids = [f"{kind}_{row.line}" for row in rows for kind in ("spatial", "reference")]
     described = {name: description() for name in ids} | changed
     return check.Inputs(rows, described, sources(rows), frozenset(missing))
 
 
-def sources(rows: list[dict]) -> dict[tuple[str, int], str]:
+def sources(rows: list[SheetRow]) -> dict[tuple[str, int], str]:
     """Name inputs as the pipeline does: by the first line with the same file and coordinates."""
     found, first = {}, {}
     for row in rows:
         for kind in ("spatial", "reference"):
-            used = (kind, row[kind], row["coordinates"] if kind == "spatial" else None)
-            found[kind, row["line"]] = first.setdefault(used, f"{kind}_{row['line']}")
+            used = (kind, row.path(kind), row.coordinates if kind == "spatial" else None)
+            found[kind, row.line] = first.setdefault(used, f"{kind}_{row.line}")
     return found
 
 
@@ -64,14 +68,13 @@ def test_schema_is_valid() -> None:
 
 def test_good_sheet() -> None:
     found = parsed(f"{HEADER},label_key\ns1,a.h5ad,b.h5ad,\n")
-    assert found["problems"] == []
-    assert found["rows"] == [
-        {
-            "line": 2, "sample": "s1", "spatial": "a.h5ad", "reference": "b.h5ad",
-            "batch_key": None, "label_key": None, "spatial_label_key": None, "section_key": None,
-            "coordinates": None, "coordinates_candidates": [],
-        }
-    ]  # fmt: skip
+    assert found.problems == []
+    assert found.rows == [SheetRow(2, "s1", "a.h5ad", "b.h5ad", None, None, None, None, None, [])]
+
+
+def test_rows_have_the_columns_of_the_schema() -> None:
+    names = {field.name for field in fields(SheetRow)}
+    assert names == {*COLUMNS.properties, "line", "coordinates_candidates"}
 
 
 @pytest.mark.parametrize(
@@ -87,8 +90,8 @@ def test_good_sheet() -> None:
 )
 def test_tolerated(text: str | bytes) -> None:
     found = parsed(text)
-    assert found["problems"] == []
-    assert [(row["sample"], row["spatial"]) for row in found["rows"]] == [("s1", "a.h5ad")]
+    assert found.problems == []
+    assert [(row.sample, row.spatial) for row in found.rows] == [("s1", "a.h5ad")]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,9 @@ def test_nearest_column_of_obs_is_named() -> None:
 
 
 def test_missing_file() -> None:
-    found = check.check(inputs(KEYED, missing=("reference_2",), reference_2=None))
+    checked = inputs(KEYED, missing=("reference_2",))
+    checked.descriptions.pop("reference_2")
+    found = check.check(checked)
     assert [problem.problem for problem in found] == ["file not found"]
 
 
@@ -207,10 +212,10 @@ def test_unreadable_file_loses_only_its_samples() -> None:
     checked.descriptions.pop("reference_3")
     assert check.check(checked) == []
     (failure,) = check.failures(checked)
-    assert (failure["id"], failure["kind"], failure["step"]) == ("two", "sample", "CHECK_INPUT")
-    assert failure["reason"].startswith("spatial file 'b.h5ad' cannot be read: it is cut short")
+    assert (failure.id, failure.kind, failure.step) == ("two", "sample", "CHECK_INPUT")
+    assert failure.reason.startswith("spatial file 'b.h5ad' cannot be read: it is cut short")
     samples, requests = check.plan(checked)
-    assert [sample["sample"] for sample in samples] == ["one"]
+    assert [sample.sample for sample in samples] == ["one"]
     assert set(requests) == {"one", "r"}
 
 
@@ -218,7 +223,7 @@ def test_file_without_description_is_unreadable() -> None:
     checked = inputs(KEYED)
     checked.descriptions.pop("spatial_2")
     assert check.check(checked) == []
-    assert "ended without a result" in check.failures(checked)[0]["reason"]
+    assert "ended without a result" in check.failures(checked)[0].reason
 
 
 def test_shared_reference_is_one_and_other_keys_make_another() -> None:
@@ -227,12 +232,9 @@ def test_shared_reference_is_one_and_other_keys_make_another() -> None:
         "d_r,e.h5ad,e/r.h5ad,\n"
     )
     samples, requests = check.plan(inputs(sheet))
-    assert [sample["reference"] for sample in samples] == ["d_r_2", "d_r_2", "d_r_3", "e_r"]
-    assert [sample["reference_source"] for sample in samples[:2]] == ["reference_2"] * 2
-    assert requests["d_r_2"] == {
-        "id": "d_r_2", "kind": "reference", "batch_key": None, "label_key": "x",
-        "section_key": None,
-    }  # fmt: skip
+    assert [sample.reference for sample in samples] == ["d_r_2", "d_r_2", "d_r_3", "e_r"]
+    assert [sample.reference_source for sample in samples[:2]] == ["reference_2"] * 2
+    assert requests["d_r_2"] == Request("d_r_2", "reference", label_key="x")
 
 
 def test_sources_are_those_of_the_pipeline_however_paths_are_written() -> None:
@@ -243,18 +245,18 @@ def test_sources_are_those_of_the_pipeline_however_paths_are_written() -> None:
         ("reference", 2): "reference_2", ("reference", 3): "reference_2",
     }  # fmt: skip
     samples, requests = check.plan(checked)
-    assert [sample["spatial_source"] for sample in samples] == ["spatial_2", "spatial_3"]
-    assert [sample["reference"] for sample in samples] == ["r", "r"]
+    assert [sample.spatial_source for sample in samples] == ["spatial_2", "spatial_3"]
+    assert [sample.reference for sample in samples] == ["r", "r"]
     assert set(requests) == {"a", "b", "r"}
 
 
 def test_spatial_label_key_becomes_the_label_key_of_the_request() -> None:
     sheet = f"{HEADER},spatial_label_key,section_key\ns,a.h5ad,r.h5ad,cell_type,cell_type\n"
     _, requests = check.plan(inputs(sheet))
-    assert requests["s"]["label_key"] == requests["s"]["section_key"] == "cell_type"
+    assert requests["s"].label_key == requests["s"].section_key == "cell_type"
 
 
-OVERLAP = {"sign": "locations of different values of column 'slice' lie among each other"}
+SIGN = "locations of different values of column 'slice' lie among each other"
 
 
 @pytest.mark.parametrize(
@@ -264,14 +266,14 @@ OVERLAP = {"sign": "locations of different values of column 'slice' lie among ea
 def test_sections_that_overlap_are_told_without_a_section_key(
     column: str | None, cure: str
 ) -> None:
-    described = description(overlap={**OVERLAP, "column": column})
+    described = description(overlap=Overlap(SIGN, column))
     sheet = f"{HEADER},section_key\none,d/a.h5ad,r.h5ad,\ntwo,d/a.h5ad,r.h5ad,cell_type\n"
     checked = inputs(sheet, spatial_2=described)
     assert check.check(checked) == []
     (warning,) = check.warnings(checked)
-    assert warning["id"] == "one"
-    assert warning["reason"].startswith("spatial file 'a.h5ad': locations of different values")
-    assert cure in warning["reason"]
+    assert warning.id == "one"
+    assert warning.reason.startswith("spatial file 'a.h5ad': locations of different values")
+    assert cure in warning.reason
 
 
 def test_a_matrix_taken_instead_of_scaled_values_is_told_once_a_file() -> None:
@@ -279,6 +281,6 @@ def test_a_matrix_taken_instead_of_scaled_values_is_told_once_a_file() -> None:
     sheet = f"{HEADER}\none,a.h5ad,r.h5ad\ntwo,b.h5ad,r.h5ad\n"
     checked = inputs(sheet, reference_2=described)
     (warning,) = check.warnings(checked)
-    assert "reference file 'r.h5ad': X holds negative values" in warning["reason"]
-    assert "raw.X was taken" in warning["reason"]
+    assert "reference file 'r.h5ad': X holds negative values" in warning.reason
+    assert "raw.X was taken" in warning.reason
     assert check.warnings(inputs(sheet, reference_2=description(matrix="raw.X"))) == []

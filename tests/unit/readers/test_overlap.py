@@ -12,15 +12,18 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from builders.project import ROOT
 from check_input import main as check_input
 from describe_input import main as describe_input
 from parse_sheet import main as parse_sheet
 from stlatent.readers.describe import describe
 from stlatent.readers.overlap import overlapping_sections
+from stlatent.records import Overlap
 from stlatent.report.chapters import summary
 from stlatent.report.page.markup import escape
 from stlatent.report.run.read import load
 
+SCHEMA = ROOT / "assets" / "schema_input.json"
 REAL = (
     "cerebellum_rctd",
     "drosophila_bdtnp",
@@ -54,7 +57,7 @@ SHIFTS = {"whole": (0.3, 0.2), "half": (10, 0)}
 def test_a_column_of_sections_that_overlap_is_named(shift: tuple[float, float], name: str) -> None:
     places = np.vstack([grid(), grid(shift)])
     found = overlapping_sections(table(800, **{name: np.repeat([-0.24, 0.26], 400)}), places)
-    assert found["column"] == name and f"column '{name}'" in found["sign"]
+    assert found.column == name and f"column '{name}'" in found.sign
 
 
 @pytest.mark.parametrize(
@@ -81,17 +84,17 @@ def barcoded(suffixes: tuple[str, str]) -> pd.DataFrame:
 def test_barcodes_that_two_sections_share_are_a_sign() -> None:
     obs = barcoded(("_1", "_2"))
     found = overlapping_sections(obs, np.vstack([grid(), grid((0.3, 0.2))]))
-    assert found["column"] is None
-    assert f"such as '{obs.index[0]}' and '{obs.index[400]}'" in found["sign"]
+    assert found.column is None
+    assert f"such as '{obs.index[0]}' and '{obs.index[400]}'" in found.sign
     assert overlapping_sections(obs, np.vstack([grid(), grid((21, 0))])) is None
     assert overlapping_sections(obs[:400], grid()) is None
 
 
 def test_sections_on_the_same_places_are_a_sign() -> None:
     found = overlapping_sections(table(800), np.vstack([grid(), grid() + 0.001]))
-    assert found == {"sign": "100% of the locations lie on another one", "column": None}
+    assert found == Overlap("100% of the locations lie on another one", None)
     many = np.vstack([grid()] * 8)
-    assert overlapping_sections(table(len(many)), many)["sign"].startswith("100%")
+    assert overlapping_sections(table(len(many)), many).sign.startswith("100%")
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -114,13 +117,13 @@ def test_real_sections_are_left_alone_and_two_of_them_are_not(
     name: str, real_data, tmp_path
 ) -> None:
     path = real_data(name) / "spatial.h5ad"
-    assert describe(path, "spatial")["overlap"] is None
+    assert describe(path, "spatial").overlap is None
     one = anndata.read_h5ad(path)
     two = one.copy()
     two.obsm["spatial"] = two.obsm["spatial"] + np.ptp(one.obsm["spatial"], axis=0) / 50
     joined = anndata.concat([one, two], label="sample", keys=["one", "two"], index_unique="-")
     joined.write_h5ad(tmp_path / "joined.h5ad")
-    assert describe(tmp_path / "joined.h5ad", "spatial")["overlap"]["column"] == "sample"
+    assert describe(tmp_path / "joined.h5ad", "spatial").overlap.column == "sample"
 
 
 def run(command: click.Command, *arguments: object) -> None:
@@ -140,10 +143,12 @@ def test_the_scripts_warn_of_an_overlap_without_a_section_key(key: str, tmp_path
     (tmp_path / "sheet.csv").write_text(
         f"sample,spatial,reference,section_key\ns1,tissue.h5ad,cells.h5ad,{key}\n"
     )
-    run(parse_sheet, "--sheet", tmp_path / "sheet.csv", "--output", tmp_path / "rows.json")
+    run(parse_sheet, "--sheet", tmp_path / "sheet.csv", "--schema", SCHEMA, "--output",
+        tmp_path / "rows.json")  # fmt: skip
     for kind, name in (("spatial", "tissue"), ("reference", "cells")):
         run(describe_input, "--id", f"{kind}_2", "--kind", kind, "--input",
-            tmp_path / f"{name}.h5ad", "--output", tmp_path / f"{kind}.json")  # fmt: skip
+            tmp_path / f"{name}.h5ad", "--output", tmp_path / f"{kind}.json", "--checksums",
+            tmp_path / "sums.json")  # fmt: skip
     used = [
         {"id": f"{kind}_2", "kind": kind, "lines": [2], "exists": True}
         for kind in ("spatial", "reference")

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import io, sparse
 
+from builders.project import ROOT
 from check_input import main as check_input
 from describe_input import main as describe_input
 from ingest import main as ingest_input
@@ -137,10 +138,10 @@ def test_every_format_gives_the_same(writer, tmp_path: Path, coordinates: Path) 
     assert adata.X.dtype == np.float32
     assert slots.facts(adata)["counts"]
     described = readers.describe(path, "spatial", coordinates)
-    assert described["genes"] == GENES
-    assert (described["n_obs"], described["n_vars"]) == (4, 3)
-    assert described["has_coordinates"]
-    assert described["unreadable"] is None
+    assert described.genes == GENES
+    assert (described.n_obs, described.n_vars) == (4, 3)
+    assert described.has_coordinates
+    assert described.unreadable is None
 
 
 @pytest.mark.parametrize("encoding", ["csr", "csc", "dense"])
@@ -149,15 +150,15 @@ def test_facts_of_every_encoding(encoding: str, tmp_path: Path) -> None:
     values[1, 1] = -0.5
     matrix = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}[encoding]
     described = readers.describe(spatial_h5ad(tmp_path / "a.h5ad", X=matrix(values)), "spatial")
-    assert described["negative"] and described["finite"] and not described["counts"]
+    assert described.negative and described.finite and not described.counts
 
 
 def test_not_finite_and_empty(tmp_path: Path) -> None:
     values = COUNTS.copy()
     values[0, 0] = np.nan
-    assert not readers.describe(spatial_h5ad(tmp_path / "a.h5ad", X=values), "spatial")["finite"]
+    assert not readers.describe(spatial_h5ad(tmp_path / "a.h5ad", X=values), "spatial").finite
     zeros = spatial_h5ad(tmp_path / "z.h5ad", X=np.zeros((4, 3)))
-    assert readers.describe(zeros, "spatial")["empty"]
+    assert readers.describe(zeros, "spatial").empty
 
 
 @pytest.mark.parametrize("place", ["layers", "raw"])
@@ -212,8 +213,8 @@ def test_unmatched_observations_are_named(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text("id,x,y\nAAA-1,1,1\nCCC-1,1,1\nXXX,1,1\n")
     described = readers.describe(write_csv(tmp_path), "spatial", path)
-    assert not described["has_coordinates"]
-    assert described["coordinates_problem"].startswith("2 of 4 observations are not in 'c.csv'")
+    assert not described.has_coordinates
+    assert described.coordinates_problem.startswith("2 of 4 observations are not in 'c.csv'")
     with pytest.raises(DataError, match="'GGG-1', 'TTT-1'"):
         readers.read(write_csv(tmp_path), "spatial", path)
 
@@ -230,7 +231,7 @@ def test_unmatched_observations_are_named(tmp_path: Path) -> None:
 def test_broken_coordinates(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text(text)
-    assert says in readers.describe(write_csv(tmp_path), "spatial", path)["coordinates_problem"]
+    assert says in readers.describe(write_csv(tmp_path), "spatial", path).coordinates_problem
 
 
 @pytest.mark.parametrize(
@@ -252,13 +253,13 @@ def test_broken_files_are_described(
     path.write_bytes(content)
     described = readers.describe(path, "reference")
     if says is not None:
-        assert says in described["unreadable"]
+        assert says in described.unreadable
 
 
 def test_truncated_h5ad_is_unreadable(tmp_path: Path) -> None:
     path = write_h5ad(tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "cut short" in readers.describe(path, "reference")["unreadable"]
+    assert "cut short" in readers.describe(path, "reference").unreadable
     with pytest.raises(DataError, match="cut short"):
         readers.read(path, "reference")
 
@@ -266,15 +267,15 @@ def test_truncated_h5ad_is_unreadable(tmp_path: Path) -> None:
 def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "a.rds").write_text("x")
     described = readers.describe(tmp_path / "a.rds", "reference")
-    assert described["format"] is None
-    assert "AnnData (.h5ad)" in described["unknown_format"]
+    assert described.format is None
+    assert "AnnData (.h5ad)" in described.unknown_format
 
 
 def test_text_columns_of_a_table_are_annotations(tmp_path: Path) -> None:
     path = tmp_path / "reference.csv"
     table = pd.DataFrame(COUNTS, CELLS, GENES).assign(cell_type=["a", "b", "a", "b"])
     table.to_csv(path)
-    assert readers.describe(path, "reference")["columns"] == {"cell_type": 2}
+    assert readers.describe(path, "reference").columns == {"cell_type": 2}
     assert list(readers.read(path, "reference").var_names) == GENES
 
 
@@ -301,12 +302,13 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
         f"sample,spatial,reference,spatial_label_key\ns1,{tmp_path / 'a.h5ad'},{reference},region\n"
     )
     rows = tmp_path / "rows.json"
-    run(parse_sheet, "--sheet", sheet, "--output", rows)
+    schema = ROOT / "assets" / "schema_input.json"
+    run(parse_sheet, "--sheet", sheet, "--schema", schema, "--output", rows)
     described = []
     for kind, path in (("spatial", tmp_path / "a.h5ad"), ("reference", reference)):
         described.append(tmp_path / f"{kind}_2.json")
         run(describe_input, "--id", f"{kind}_2", "--kind", kind, "--input", path,
-            "--output", described[-1])  # fmt: skip
+            "--output", described[-1], "--checksums", tmp_path / "sums.json")  # fmt: skip
     sources = tmp_path / "sources.json"
     used = [
         {"id": f"{kind}_2", "kind": kind, "lines": [2], "exists": True}
@@ -339,9 +341,9 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "counts"), [("mob", True), ("hypothalamus_poa", False)])
 def test_real_data(name: str, counts: bool, real_data) -> None:
     described = readers.describe(real_data(name) / "spatial.h5ad", "spatial")
-    assert described["counts"] == counts
-    assert described["has_coordinates"]
-    assert not described["empty"]
+    assert described.counts == counts
+    assert described.has_coordinates
+    assert not described.empty
 
 
 def test_leading_zeros_of_names_are_kept_wherever_their_column_is(tmp_path: Path) -> None:
@@ -360,7 +362,7 @@ def test_names_that_read_like_missing_values_are_names(corner: str, tmp_path: Pa
     (tmp_path / "t_coordinates.csv").write_text(positions)
     place = tmp_path / "t_coordinates.csv"
     described = readers.describe(tmp_path / "t.csv", "spatial", place)
-    assert described["genes"] == names
+    assert described.genes == names
     adata = readers.read(tmp_path / "t.csv", "spatial", place)
     assert adata.var_names.tolist() == names
     assert adata.obs_names.tolist() == ["NA", "s2", "s3"]
@@ -388,9 +390,9 @@ def test_logarithms_are_found_behind_scaled_values(tmp_path: Path) -> None:
     assert list(found.var_names) == GENES
     assert slots.facts(found)["matrix"] == "raw.X" and not slots.facts(found)["counts"]
     described = readers.describe(path, "reference")
-    assert (described["matrix"], described["negative"]) == ("raw.X", False)
+    assert (described.matrix, described.negative) == ("raw.X", False)
     only_scaled = readers.describe(scaled_h5ad(tmp_path / "b.h5ad", COUNTS - 0.5), "reference")
-    assert (only_scaled["matrix"], only_scaled["negative"]) == ("X", True)
+    assert (only_scaled.matrix, only_scaled.negative) == ("X", True)
 
 
 @pytest.mark.parametrize("name", ["Act\nb", "Actb\r", "Act\u2028b"])
@@ -412,7 +414,7 @@ def test_observations_of_one_name_are_not_looked_up(tmp_path: Path) -> None:
     table = tmp_path / "co.csv"
     table.write_text("id,x,y\nc0,1,1\nc1,2,2\nc2,3,3\n")
     says = "1 names are those of several observations of the spatial file (such as 'c0')"
-    assert says in readers.describe(path, "spatial", table)["coordinates_problem"]
+    assert says in readers.describe(path, "spatial", table).coordinates_problem
     with pytest.raises(DataError, match=r"which 'co.csv' cannot tell apart"):
         readers.read(path, "spatial", table)
 
@@ -441,4 +443,4 @@ def test_an_empty_z_is_none_and_a_gap_in_it_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path)
     assert readers.read(path, "spatial", table).obsm["spatial"].shape == (4, 2)
     table.write_text(table.read_text().replace("AAA-1,1,0,", "AAA-1,1,0,5"))
-    assert "3 of 4 coordinates" in readers.describe(path, "spatial", table)["coordinates_problem"]
+    assert "3 of 4 coordinates" in readers.describe(path, "spatial", table).coordinates_problem
