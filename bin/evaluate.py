@@ -23,7 +23,7 @@ NEW = click.Path(path_type=Path)
 @click.option("--reference", required=True, type=FILE, help="QC'd reference.")
 @click.option("--vae", required=True, type=FOLDER)
 @click.option("--fold", "fold_path", required=True, type=FILE, help="Of the full run.")
-@click.option("--arm", default="default", show_default=True)
+@click.option("--settings", default="", help="Key of the settings of the alignment.")
 @click.option("--seed", required=True, type=int)
 @click.option("--output", required=True, type=NEW)
 @click.option("--failure", required=True, type=NEW)
@@ -34,13 +34,13 @@ def main(
     reference: Path,
     vae: Path,
     fold_path: Path,
-    arm: str,
+    settings: str,
     seed: int,
     output: Path,
     failure: Path,
 ) -> None:
     fold = Fold.read(fold_path)
-    with failures.step("EVALUATE", fold.sample, "sample", failure, settings=arm):
+    with failures.step("EVALUATE", fold.sample, "sample", failure, settings=settings):
         saved = storage.load(vae)
         cells = storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), saved)
         evaluate(
@@ -49,7 +49,7 @@ def main(
             cells,
             saved.genes,
             fold,
-            arm,
+            settings,
             seed,
         ).write(output)
 

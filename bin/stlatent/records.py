@@ -649,7 +649,7 @@ class Evaluation(Record):
     STEP = "EVALUATE"
 
     sample: str
-    arm: str
+    settings: str
     knn_reference: KnnReference | None
     knn_cross_modal: KnnCrossModal | None
     alignment: AlignmentQuality

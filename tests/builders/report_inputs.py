@@ -105,8 +105,8 @@ def _write_arm(folder: Path, name: str, arm: records.Arm, seed: int) -> None:
     learned.write(folder / f"{name}.{imputed}.imputation.json")
     if arm.same_as:
         return
-    judged = evaluation(name, False, rng, arm.name)
-    judged.write(folder / f"{name}.{arm.name}.evaluation.json")
+    judged = evaluation(name, False, rng, arm.keys["alignment"])
+    judged.write(folder / f"{name}.{arm.keys['alignment']}.evaluation.json")
     calibration(name, False, arm.name).write(folder / f"{name}.{arm.name}.calibration.json")
     table = scores(name, 60, 0.9 if arm.name == "small" else 1.0, rng)
     table["arm"] = table["method"].map({"stlatent": arm.name}).fillna("baseline")
@@ -315,7 +315,7 @@ def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator)
 
 
 def evaluation(
-    name: str, troubled: bool, rng: np.random.Generator, arm: str = "default"
+    name: str, troubled: bool, rng: np.random.Generator, settings: str = ""
 ) -> records.Evaluation:
     """Return an evaluation of latent spaces; the first samples have labelled tissue."""
 
@@ -327,7 +327,7 @@ def evaluation(
     is_labelled = name in LABELLED
     return records.Evaluation(
         sample=name,
-        arm=arm,
+        settings=settings,
         knn_reference=records.KnnReference("cell_type", spaces),
         knn_cross_modal=records.KnnCrossModal(by_k(0.45), by_k(0.4), 7) if is_labelled else None,
         alignment=records.AlignmentQuality(

@@ -62,7 +62,7 @@ def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> l
     }
     options |= {"output": "evaluation.json", "failure": "f.json"}
     paths = [part for key, value in options.items() for part in (f"--{key}", str(folder / value))]
-    return [*paths, "--arm", "mmd", "--seed", "0"]
+    return [*paths, "--settings", "key", "--seed", "0"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_parts_that_need_labels_are_there_when_labels_are(
     outcome = CliRunner().invoke(evaluate.main, arguments)
     assert outcome.exit_code == 0, outcome.output
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert (result["sample"], result["arm"], result["n_shared_genes"]) == ("s", "mmd", 20)
+    assert (result["sample"], result["settings"], result["n_shared_genes"]) == ("s", "key", 20)
     alignment = result["alignment"]
     assert alignment["auroc_before"] > 0.95
     assert alignment["auroc_after"] < 0.65

@@ -26,7 +26,7 @@ def evaluate(
     reference: AnnData,
     genes: list[str],
     fold: Fold,
-    arm: str,
+    settings: str,
     seed: int,
 ) -> Evaluation:
     """Judge the latent spaces of a sample and its reference.
@@ -43,8 +43,8 @@ def evaluate(
         Of the PCA that ``X_vae`` is compared with: those of the VAE.
     fold
         The full run.
-    arm
-        Noted.
+    settings
+        Key of those of the alignment, noted.
     seed
         Of subsets and cross-validation: at most `latent.MAX_OBSERVATIONS` a side are used.
     """
@@ -63,7 +63,7 @@ def evaluate(
         known = known[spots]
     return Evaluation(
         sample=fold.sample,
-        arm=arm,
+        settings=settings,
         knn_reference=_knn_reference(reference, cells, labels, genes, seed),
         knn_cross_modal=knn_cross_modal(space, labels, tissue, known),
         alignment=alignment_quality(space, labels, tissue, known, seed),

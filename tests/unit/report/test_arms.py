@@ -49,7 +49,7 @@ def test_an_arm_without_tasks_of_its_own_shows_those_of_its_equal(study: Path) -
 
 
 def test_what_failed_under_one_arm_is_a_warning_that_names_it(study: Path) -> None:
-    gone = ("s1.small.evaluation.json", "s1.small.calibration.json", "s1.a2.alignment_history.json")
+    gone = ("s1.a2.evaluation.json", "s1.small.calibration.json", "s1.a2.alignment_history.json")
     run = read(study, *gone)
     run.add(Failure("s1", "sample", "ALIGN", "too few genes", settings="a2"))
     assert [outcome(run, "s1", arm).status for arm in run.arms] == [

@@ -85,9 +85,9 @@ class Run:
         What the check of the samplesheet found doubtful.
     quality
         By id of a sample or a reference.
-    vaes, alignments, imputations
-        By reference or sample, key of the settings, and fold.
-    evaluations, calibrations, held_out_maps
+    vaes, alignments, imputations, evaluations
+        By reference or sample, key of the settings, and fold where there are several.
+    calibrations, held_out_maps
         By sample and name of the arm.
     scores
         One row per sample, arm, method, fold, seed and gene.
@@ -157,7 +157,7 @@ class Run:
                 if key not in self.imputations or record.seed < self.imputations[key].seed:
                     self.imputations[key] = record
             case Evaluation():
-                self.evaluations[record.sample, self._name(record.arm)] = record
+                self.evaluations[record.sample, self._key(record.settings)] = record
             case Calibration():
                 self.calibrations[record.sample, self._name(record.arm)] = record
             case Maps():
@@ -211,7 +211,7 @@ class Run:
 
     def evaluation(self, sample: str, arm: Arm | None = None) -> Evaluation | None:
         """Return the evaluation of the latent spaces of a sample."""
-        return self.evaluations.get((sample, self._name_of(arm)))
+        return self.evaluations.get((sample, self._key_of(arm, "alignment")))
 
     def calibration(self, sample: str, arm: Arm | None = None) -> Calibration | None:
         """Return what CALIBRATE found in a sample."""
