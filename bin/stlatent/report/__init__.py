@@ -10,7 +10,7 @@ from stlatent.report.page import multiqc
 from stlatent.report.page.blocks import ChapterBlocks, figures
 from stlatent.report.run import provenance
 from stlatent.report.run.headline import failed_samples, headline, n_finished
-from stlatent.report.run.model import Run
+from stlatent.report.run.model import SCORE_COLUMNS, Run
 from stlatent.report.run.outcome import outcomes
 
 
@@ -29,7 +29,8 @@ def write_report(run: Run, folder: Path) -> None:
     chapters = overview(run)
     multiqc.write(chapters, folder)
     write_pictures(chapters, folder)
-    run.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
+    scores = run.scores[list(SCORE_COLUMNS)].drop_duplicates()
+    scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
     items = headline(run, ended)
     Headline(n_finished(ended), items, failed_samples(ended)).write(folder / Headline.SUFFIX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from builders.report_inputs import DEFAULT, PLAIN, SMALL, TWIN, settings, write_study
@@ -46,6 +47,16 @@ def test_an_arm_without_tasks_of_its_own_shows_those_of_its_equal(study: Path) -
     assert not run.scores_of(SMALL).equals(run.scores_of())
     assert set(run.scores_of(SMALL)["arm"]) == {"small", "baseline"}
     assert outcome(run, "s1", TWIN).status == "finished"
+
+
+def test_each_arm_has_the_baselines_of_its_own_folds(study: Path) -> None:
+    run = read(study)
+    for arm in (DEFAULT, PLAIN, SMALL):
+        written = pd.read_csv(study / f"s1.{arm.name}.scores.csv", keep_default_na=False)
+        ridge = written[written["method"] == "ridge"].set_index("gene")["pcc"]
+        shown = run.scores_of(arm)
+        shown = shown[shown["method"] == "ridge"].set_index("gene")["pcc"]
+        assert shown.to_dict() == pytest.approx(ridge.to_dict())
 
 
 def test_what_failed_under_one_arm_is_a_warning_that_names_it(study: Path) -> None:

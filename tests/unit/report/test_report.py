@@ -290,7 +290,7 @@ def test_the_null_has_to_be_beaten_raw_and_normalised(
 def test_scores_are_merged_tidy_and_sorted(tmp_path: Path, files: list[Path]) -> None:
     tables = [path for path in files if path.name.endswith(".scores.csv")]
     merged = read_scores([*reversed(tables), tables[0]])
-    assert list(merged.columns) == list(SCORE_COLUMNS)
+    assert list(merged.columns) == [*SCORE_COLUMNS, "scored_for"]
     assert len(merged) == 3 * 5 * 60
     assert merged["sample"].is_monotonic_increasing
     assert list(read_scores([]).columns) == list(SCORE_COLUMNS)

@@ -48,6 +48,10 @@ MEASURES = tuple(name for name in SCORE_COLUMNS if name not in KEY_COLUMNS)
 DEFAULT_ARM = "default"
 BASELINE_ARM = "baseline"
 NO_SEED = ""
+# Arms may differ in their folds and so in their baselines: the arm whose SCORE a row is from, where
+# its file tells.
+SCORED_FOR = "scored_for"
+NO_ARM = ""
 
 ByArm = tuple[str, str]
 ByFold = tuple[str, str, str]
@@ -90,7 +94,7 @@ class Run:
     calibrations, held_out_maps
         By sample and name of the arm.
     scores
-        One row per sample, arm, method, fold, seed and gene.
+        One row per sample, arm, method, fold, seed and gene, and `SCORED_FOR`.
     tasks
         One row per attempt of a task (`stlatent.report.run.costs.read_tasks`), or None.
     accelerators
@@ -222,18 +226,15 @@ class Run:
         return self.held_out_maps.get((sample, self._name_of(arm)))
 
     def scores_of(self, arm: Arm | None = None) -> pd.DataFrame:
-        """Return scores of an arm, and of the baselines on the same genes, under one seed."""
+        """Return scores of an arm, and of the baselines on the same folds, under one seed."""
         scores = self.first_seed_scores
         if not self._is_keyed:
             return scores
+        name = self._name_of(arm)
         is_baseline = scores["arm"] == BASELINE_ARM
-        is_own = scores["arm"] == self._name_of(arm)
-        if len(self.arms) > 1:
-            # Arms may differ in the genes that they hide.
-            columns = ["sample", "fold", "gene"]
-            hidden = pd.MultiIndex.from_frame(scores.loc[is_own, columns])
-            is_baseline &= pd.MultiIndex.from_frame(scores[columns]).isin(hidden)
-        return scores[is_own | is_baseline]
+        if SCORED_FOR in scores:
+            is_baseline &= scores[SCORED_FOR].isin([name, NO_ARM])
+        return scores[is_baseline | (scores["arm"] == name)]
 
     def seed_scores(self, arm: Arm | None = None) -> pd.DataFrame:
         """Return scores of an arm under every seed, without methods that have none."""

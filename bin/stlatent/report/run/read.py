@@ -13,11 +13,14 @@ from stlatent.records import CheckedInput, DeadTask, RunSettings
 from stlatent.report.run import dead_tasks
 from stlatent.report.run.costs import read_tasks
 from stlatent.report.run.model import (
+    BASELINE_ARM,
     DEFAULT_ARM,
     KEY_COLUMNS,
     MEASURES,
+    NO_ARM,
     NO_SEED,
     SCORE_COLUMNS,
+    SCORED_FOR,
     Run,
     empty_scores,
 )
@@ -85,28 +88,30 @@ def _add_settings(run: Run, settings: RunSettings) -> None:
 
 
 def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
-    """Merge tables of scores into one tidy table with the columns of `SCORE_COLUMNS`, sorted."""
+    """Merge tables of scores into one tidy table, sorted: `SCORE_COLUMNS` and `SCORED_FOR`."""
     tables = [table for table in map(_read_scores, paths) if len(table)]
     if not tables:
         return empty_scores()
-    merged = pd.concat(tables, ignore_index=True).reindex(columns=list(SCORE_COLUMNS))
+    merged = pd.concat(tables, ignore_index=True).reindex(columns=[*SCORE_COLUMNS, SCORED_FOR])
     merged["arm"] = merged["arm"].astype(object).fillna(DEFAULT_ARM)
     merged["seed"] = merged["seed"].astype(object).fillna(NO_SEED)
     merged[list(MEASURES)] = merged[list(MEASURES)].apply(pd.to_numeric, errors="coerce")
-    merged = merged.drop_duplicates(list(KEY_COLUMNS))
+    merged = merged.drop_duplicates([*KEY_COLUMNS, SCORED_FOR])
     ranks = {name: merged[name].map(_fold_rank) for name in ("fold", "seed")}
-    order = merged.assign(**ranks).sort_values(list(KEY_COLUMNS)).index
+    order = merged.assign(**ranks).sort_values([*KEY_COLUMNS, SCORED_FOR]).index
     return merged.loc[order].reset_index(drop=True)
 
 
 def _read_scores(path: Path) -> pd.DataFrame:
     with reading(path):
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             dtype=dict.fromkeys(KEY_COLUMNS, str),
             keep_default_na=False,
             na_values={name: ["", "nan", "NaN"] for name in MEASURES} | {"arm": [""]},
         )
+    arms = set(table["arm"].dropna()) - {BASELINE_ARM} if "arm" in table else set()
+    return table.assign(**{SCORED_FOR: arms.pop() if len(arms) == 1 else NO_ARM})
 
 
 def _fold_rank(fold: str) -> tuple[int, str]:
