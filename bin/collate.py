@@ -20,6 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--settings", type=FILE, required=True, help="Parameters and facts of the run, JSON")
 @click.option("--tasks", type=FILE, required=True, help="Table of tasks and what they took")
 @click.option("--executor", required=True, help="Where the tasks ran")
+@click.option("--page-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.argument("files", type=FILE, nargs=-1)
 @exit_codes("COLLATE")
@@ -28,13 +29,14 @@ def main(
     settings: Path,
     tasks: Path,
     executor: str,
+    page_dir: Path,
     output_dir: Path,
     files: tuple[Path, ...],
 ) -> None:
     """Read, collate, write."""
     run = load(files, input_json, settings, tasks)
     run.facts |= {"executor": executor, "platform": platform.platform()}
-    write_report(run, output_dir)
+    write_report(run, page_dir, output_dir)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,7 @@ process COLLATE {
     ${settings}
     JSON
     collate.py --input-json ${input_json} --settings settings.json --tasks ${tasks} \\
-        --executor ${task.executor ?: 'local'} --output-dir multiqc_input ${files}
-    mv multiqc_input/headline.json multiqc_input/scores.csv multiqc_input/provenance.json .
-    [ ! -d multiqc_input/maps ] || mv multiqc_input/maps .
+        --executor ${task.executor ?: 'local'} --page-dir multiqc_input --output-dir . ${files}
     """
 
     stub:

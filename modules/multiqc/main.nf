@@ -14,7 +14,7 @@ process MULTIQC {
     script:
     def quoted = title.replace("'", "'\\''")
     """
-    multiqc --force --config ${config} --title '${quoted}' --filename multiqc_report.html ${data} ${versions}
+    multiqc --force --config ${config} --config ${data}/page_config.json --title '${quoted}' --filename multiqc_report.html ${data} ${versions}
     """
 
     stub:

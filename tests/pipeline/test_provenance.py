@@ -125,7 +125,7 @@ def test_many_files_are_cut_in_the_report_alone(tmp_path: Path) -> None:
     run.checksums["spatial_2"] = replace(run.checksums["spatial_2"], data=chunks)
     (shown,) = about.input_files(run)
     assert "101 more are in" in shown.body and "not read" in shown.body
-    write_report(run, tmp_path / "out")
+    write_report(run, tmp_path / "out", tmp_path / "out")
     written = Provenance.read(tmp_path / "out" / "provenance.json")
     assert len(written.inputs[1].files) == 300
 

@@ -14,20 +14,23 @@ from stlatent.report.run.model import SCORE_COLUMNS, Run
 from stlatent.report.run.outcome import outcomes
 
 
-def write_report(run: Run, folder: Path) -> None:
-    """Write what MultiQC reads, the merged scores and the headline into ``folder``.
+def write_report(run: Run, page: Path, folder: Path) -> None:
+    """Write what MultiQC reads, the merged scores, the headline and pictures.
 
     Parameters
     ----------
     run
         What `stlatent.report.run.read.load` returned.
+    page
+        Folder of what `stlatent.report.page.multiqc.write` writes, made if need be.
     folder
-        Made if need be. Gets what `stlatent.report.page.multiqc.write` writes, pictures
-        (``maps/*.png``), ``scores.csv``, ``headline.json`` and ``provenance.json``.
+        Made if need be. Gets pictures (``maps/*.png``), ``scores.csv``, ``headline.json`` and
+        ``provenance.json``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in (page, folder):
+        place.mkdir(parents=True, exist_ok=True)
     chapters = overview(run)
-    multiqc.write(chapters, folder)
+    multiqc.write(chapters, page)
     write_pictures(chapters, folder)
     scores = run.scores[list(SCORE_COLUMNS)].drop_duplicates()
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")

@@ -88,7 +88,7 @@ def test_samples_and_failures_stand_by_arm(study: Run) -> None:
 def test_with_one_sample_its_values_stand_once(tmp_path: Path) -> None:
     run = read(tmp_path, write_study)
     assert list(shown(run)) == ["arms_table", "arms_differences"]
-    write_report(run, tmp_path / "out")
+    write_report(run, tmp_path / "out", tmp_path / "out")
     assert (tmp_path / "out" / "arms_table_mqc.json").exists()
 
 

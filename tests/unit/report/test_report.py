@@ -342,7 +342,7 @@ def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
     run.held_out_maps = {}
     run.failures[0] = replace(run.failures[0], reason="<script>alert(1)</script>")
-    write_report(run, tmp_path)
+    write_report(run, tmp_path, tmp_path)
     overview = json.loads((tmp_path / "summary_overview_mqc.json").read_text())["data"]
     assert "<script>" not in overview and "&lt;script&gt;" in overview
 
@@ -353,7 +353,7 @@ def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_p
     run.arms = [records.Arm(name, {"alignment": name}) for name in ("default", "no_graph")]
     other = run.scores.assign(arm="no_graph")
     run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
-    write_report(run, tmp_path)
+    write_report(run, tmp_path, tmp_path)
     table = json.loads((tmp_path / "arms_table_mqc.json").read_text())["data"]
     assert set(table) == {"default", "no_graph"}
 
@@ -400,7 +400,7 @@ def test_published_methods_that_were_compared_with_are_to_be_cited(run: Run) -> 
 
 
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:
-    write_report(read(files), tmp_path)
+    write_report(read(files), tmp_path, tmp_path)
     versions = "ALIGN:\n  torch: 2.13.0\n"
     (tmp_path / "stlatent_mqc_versions.yml").write_text(versions)
     done = multiqc(tmp_path)
@@ -450,7 +450,7 @@ def test_no_labels_no_adversary_one_sample(tmp_path: Path) -> None:
         folder / "embryo_1.default.all.alignment_history.json"
     )
     run = read(sorted(folder.iterdir()))
-    write_report(run, tmp_path / "out")
+    write_report(run, tmp_path / "out", tmp_path / "out")
     assert not (tmp_path / "out" / "training_discriminator_mqc.json").exists()
     assert not (tmp_path / "out" / "alignment_knn_mqc.json").exists()
     assert not (tmp_path / "out" / "alignment_domains_mqc.json").exists()
@@ -464,7 +464,7 @@ def test_collate_on_the_command_line(files: list[Path], tmp_path: Path) -> None:
     inputs = [str(path) for path in files if path.name not in apart]
     command = [sys.executable, str(ROOT / "bin" / "collate.py"), "--input-json",
                apart["input.json"], "--settings", apart["settings.json"], "--tasks",
-               apart["tasks.tsv"], "--executor", "local", "--output-dir", str(tmp_path / "out"),
+               apart["tasks.tsv"], "--executor", "local", "--page-dir", str(tmp_path / "out"), "--output-dir", str(tmp_path / "out"),
                *inputs]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
