@@ -425,7 +425,9 @@ def test_little_or_nothing_still_gives_a_report(
     files: list[Path], tmp_path: Path, kept: tuple[str, ...]
 ) -> None:
     write_report(
-        read([path for path in files if path.name.endswith(kept)] if kept else []), tmp_path
+        read([path for path in files if path.name.endswith(kept)] if kept else []),
+        tmp_path,
+        tmp_path,
     )
     written = json.loads((tmp_path / "headline.json").read_text())
     assert len(written["headline"]) == 3
