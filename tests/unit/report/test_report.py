@@ -501,8 +501,8 @@ def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
     found = blocks(trust.overview(run))
     rows = found["trust_samples"].rows
     assert rows["embryo_1"]["high"] == 300 and rows["embryo_1"]["auroc"] == 0.84
-    assert "90% <small>(18 of 20)</small>" in found["trust_honesty"].body
-    assert "90% <small>(54 of 60)</small>" in found["trust_honesty"].body
+    assert "90% <small>(18 of 20)</small>" in found["trust_label_accuracy"].body
+    assert "90% <small>(54 of 60)</small>" in found["trust_label_accuracy"].body
     assert "New&lt;0.97&gt;" in found["trust_genes"].body
     assert found["trust_intervals"].panels[0].lines["embryo_1"][3] == [90, 89.5]
     assert "trust_absent" not in found
@@ -512,7 +512,7 @@ def test_trust_tells_labels_intervals_and_what_is_missing(run: Run) -> None:
     alone = Run(references={"s": None})
     alone.add(replace(content, intervals_calibrated=False, intervals_reason="few <genes>"))
     found = blocks(trust.overview(alone))
-    assert {"trust_intervals", "trust_honesty", "trust_curve"}.isdisjoint(found)
+    assert {"trust_intervals", "trust_label_accuracy", "trust_curve"}.isdisjoint(found)
     assert "few &lt;genes&gt;" in found["trust_absent"].body
     assert found["trust_samples"].rows["s"]["learned"] == "other tissues"
     assert health.run_checks(alone, "s")["intervals"].status == "not_run"

@@ -49,14 +49,14 @@ def test_what_is_not_known_is_not_a_number() -> None:
     assert all(math.isnan(read(text)) for read in (seconds, size, share) for text in ("-", "", "x"))
 
 
-def test_a_process_costs_what_it_asked_for_while_it_ran(tmp_path: Path) -> None:
+def test_a_process_costs_what_it_requested_while_it_ran(tmp_path: Path) -> None:
     (tmp_path / "tasks.tsv").write_text(TASKS)
     by_name = {one.process: one for one in costs(read_tasks(tmp_path / "tasks.tsv"), {"ALIGN": 1})}
     assert list(by_name) == ["SCORE", "ALIGN", "DESCRIBE_INPUT"]
     score, align = by_name["SCORE"], by_name["ALIGN"]
-    assert (score.asked, score.used, score.gpu) == pytest.approx((3.0, 1.5, 0))
+    assert (score.requested, score.used, score.gpu) == pytest.approx((3.0, 1.5, 0))
     assert (align.tasks, align.retried, align.failed) == (2, 1, 1)
-    assert align.asked == pytest.approx(5.5 / 60) and align.lost == pytest.approx(2 / 60)
+    assert align.requested == pytest.approx(5.5 / 60) and align.wasted == pytest.approx(2 / 60)
     assert align.gpu == pytest.approx(7.5 / 60)
     assert align.used == pytest.approx((1.5 * 0.984 + 4 * 0.97) / 60)
     assert (align.peak, align.memory, align.measured) == (pytest.approx(3.3), 5, 2)
@@ -68,26 +68,26 @@ def test_a_process_costs_what_it_asked_for_while_it_ran(tmp_path: Path) -> None:
 def test_tasks_that_were_not_measured_have_costs_all_the_same(tmp_path: Path) -> None:
     rows = ("A:INGEST\tCOMPLETED\t0\t1\t1\t-\t-\t-\t-\t1h\t-\t-", "A:INGEST\tABORTED" + "\t-" * 10)
     one = found(tmp_path, *rows)["INGEST"]
-    assert (one.asked, one.lost, one.failed) == (1, 0, 1)
+    assert (one.requested, one.wasted, one.failed) == (1, 0, 1)
     assert all(math.isnan(value) for value in (one.used, one.peak, one.memory, one.time))
     run = Run(tasks=read_tasks(tmp_path / "tasks.tsv"))
     shown: dict[str, Any] = {block.id: block for block in resources.overview(run)}
     assert "use not measured" in shown["resources_overview"].body
     assert "resources_requests" not in shown
-    assert shown["resources_bars"].bars["INGEST"] == {"used": 1, "idle": 0, "lost": 0}
+    assert shown["resources_bars"].bars["INGEST"] == {"used": 1, "idle": 0, "wasted": 0}
 
 
 @pytest.mark.parametrize(
     ("peaks", "expected"), [(("0.1 GB",), 1), (("1.6 GB", "0.2 GB"), 2), (("4 GB", "3.9 GB"), 5)]
 )
-def test_memory_is_asked_for_by_the_highest_peak(
+def test_memory_is_requested_by_the_highest_peak(
     tmp_path: Path, peaks: tuple[str, ...], expected: int
 ) -> None:
     rows = [f"ALIGN\tCOMPLETED\t0\t1\t1\t90%\t8 GB\t{peak}\t4h\t10m\t-\t-" for peak in peaks]
     assert resources.memory_request(found(tmp_path, *rows)["ALIGN"]) == expected
 
 
-def test_memory_that_was_not_enough_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_memory_that_was_not_enough_is_not_requested_again(tmp_path: Path) -> None:
     killed = "ALIGN\tFAILED\t137\t1\t1\t-\t3 GB\t-\t12h\t1m\t-\t-"
     saved = "ALIGN\tCOMPLETED\t0\t2\t1\t90%\t6 GB\t2 GB\t12h\t1m\t-\t-"
     preempted = "ALIGN\tFAILED\t143\t1\t1\t-\t3 GB\t-\t12h\t1m\t-\t-"
@@ -106,7 +106,7 @@ def test_attempts_of_an_earlier_run_are_gone_and_their_lesson_is_kept(tmp_path: 
     assert resources.memory_request(found(tmp_path, saved)["ALIGN"]) == 6
 
 
-def test_peaks_are_compared_with_what_their_own_task_asked_for(tmp_path: Path) -> None:
+def test_peaks_are_compared_with_what_their_own_task_requested(tmp_path: Path) -> None:
     rows = [
         f"ALIGN\tCOMPLETED\t0\t{a}\t1\t90%\t{m} GB\t{p} GB\t4h\t1m\t-\t-"
         for a, m, p in ((1, 3, 2.9), (3, 12, 2.8))
@@ -115,7 +115,7 @@ def test_peaks_are_compared_with_what_their_own_task_asked_for(tmp_path: Path) -
     assert (one.memory, one.memory_use) == (3, pytest.approx(2.9 / 3))
 
 
-def test_time_is_asked_for_by_the_longest_task(tmp_path: Path) -> None:
+def test_time_is_requested_by_the_longest_task(tmp_path: Path) -> None:
     rows = [f"ALIGN\tCOMPLETED\t0\t1\t1\t90%\t2 GB\t1 GB\t4h\t{t}\t-\t-" for t in ("10s", "1h 20m")]
     assert resources.time_request(found(tmp_path, *rows)["ALIGN"]) == 3
     assert resources.time_request(found(tmp_path, rows[0])["ALIGN"]) == 1
@@ -127,7 +127,7 @@ def test_the_chapter_tells_totals_and_a_block_to_paste(tmp_path: Path) -> None:
     shown: dict[str, Any] = {block.id: block for block in resources.overview(load([], *paths))}
     overview = shown["resources_overview"].body
     assert "3.1 CPU-hours" in overview and "7.5 GPU-minutes" in overview
-    assert "asked for by ALIGN" in overview and "failed attempts: 1, 2.0 CPU-minutes" in overview
+    assert "requested by ALIGN" in overview and "failed attempts: 1, 2.0 CPU-minutes" in overview
     assert shown["resources_processes"].rows["ALIGN"]["memory_use"] == pytest.approx(66)
     block = shown["resources_requests"].body
     assert "withName: &#x27;ALIGN&#x27; {" in block

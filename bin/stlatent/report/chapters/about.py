@@ -39,10 +39,11 @@ METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a 
 the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
 location and its neighbours in the tissue, is trained to place the locations in that same space. A
 discriminator, trained first to tell the two apart, or another distance of the two (parameter
-<em>alignment</em>), then pushes the encoder until they no longer can be told apart.
-The genes that tissue and reference share anchor the alignment. The genes of the reference are then predicted at every location by several candidates,
-among them the nearest reference cells in that space, and combined: the weight of each is learned
-from measured genes that are hidden from it for the purpose.</p>
+<em>alignment</em>), then pushes the encoder until the two can no longer be told apart.
+The genes that tissue and reference share anchor the alignment. Several candidates, among them the
+nearest reference cells in that space, then predict the genes of the reference at every location.
+Their predictions are combined: the weight of each candidate is learned from measured genes that are
+hidden from it for the purpose.</p>
 <p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
 after quality control, gene selection included. stlatent and the baselines see the same genes and
 the same folds.</p>

@@ -40,7 +40,7 @@ from stlatent.report.run.wording import signed
 
 ID = "accuracy"
 TITLE = "Held-out accuracy"
-TEXT = "How well genes are predicted that the method never saw."
+TEXT = "How well the method predicts genes that were hidden from it."
 
 GENES_SHOWN = 8
 SAMPLES_WITH_ALL_BARS = 12
@@ -56,7 +56,7 @@ EXPLAINED = """<p>Measured genes were hidden from the whole method, in
 turns, and then predicted; the prediction is compared with the measurement over all locations by
 Pearson's correlation (PCC: 1 is perfect, 0 is no better than chance). The <b>null</b> knows nothing
 about a gene: it predicts that every location holds the same mixture of genes, more of it where more
-molecules were caught. The other methods are what else could have been used.</p>
+molecules were caught. The other methods are what you could use instead.</p>
 <p><b>Which of the two to read.</b> Spots differ in how many molecules they caught. Almost every raw
 count follows that number, so on spots even the null reaches a high <em>raw</em> correlation.
 <em>Normalised</em> removes the depth of each location first, and what is left is biology: judge by
@@ -212,7 +212,7 @@ def missing_table(run: Run) -> list[Block]:
     if not rows:
         return []
     listed = html_table(("Sample", "Method", "Folds", "Reason"), rows, "stl-narrow")
-    text = "Their bars and rows stand for the other folds and samples alone."
+    text = "Their bars and rows show the other folds and samples only."
     title = "Methods that did not finish"
     return [Html(id="accuracy_missing", title=title, text=text, body=listed)]
 

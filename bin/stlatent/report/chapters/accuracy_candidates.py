@@ -18,7 +18,7 @@ from stlatent.report.run.wording import signed
 COMBINED = """stlatent combines several candidates; their weights are learned on measured genes other
 than those scored here, and shown as the mean over folds."""
 CHOSEN = """stlatent is one of several ways to read a gene out."""
-EXPLAINED = """{made} Each cell: median held-out PCC <b>normalised</b> / raw. A candidate that cannot predict every gene is marked
+EXPLAINED = """{how} Each cell: median held-out PCC <b>normalised</b> / raw. A candidate that cannot predict every gene is marked
 with the number of its genes; compare it with what stlatent reaches <em>on those same genes</em>,
 which stands below, and not with its neighbours in the row."""
 
@@ -39,7 +39,7 @@ def blocks(run: Run) -> list[Block]:
             whole = summary(own[own["method"] == OURS])
             rows.append((f"<b>{escape(sample)}</b>", whole, *cells))
     table = html_table(("Sample", OURS, *names), rows, "stl-candidates")
-    explained = EXPLAINED.format(made=COMBINED if any(weights.values()) else CHOSEN)
+    explained = EXPLAINED.format(how=COMBINED if any(weights.values()) else CHOSEN)
     title = "Candidates of the imputer"
     return [Html(id="accuracy_candidates", title=title, text=explained, body=scroll(table))]
 

@@ -15,8 +15,8 @@ TEXT = "The known ways in which such a model fails."
 DESCRIPTION = (
     "Every check in every sample; hover over a heading for its question. "
     "A <em>failed</em> check means that the result should not be used as it is; <em>warned</em> "
-    "means look before you believe. <em>not run</em> means that the data for the check are not "
-    "there (no cell labels, no folds, another kind of alignment)."
+    "means look before you believe. <em>not run</em> means that the data for the check are "
+    "missing (no cell labels, no folds, another kind of alignment)."
 )
 
 

@@ -31,12 +31,12 @@ PALETTE = 256
 
 EXPLAINED = """For every sample four genes that were measured, hidden and
 predicted: the best, a good one (three quarters of the genes are worse), the median and the worst
-by normalised PCC, among the genes found in at least 5 % of the locations. Above the measurement,
-below the prediction, both as the log of library-size normalised counts (intensities as they are).
+by normalised PCC, among the genes found in at least 5 % of the locations. The measurement stands
+above, the prediction below, both as the log of library-size normalised counts (intensities as they are).
 Each panel runs from 0 (dark) to its own 99th percentile (bright), so compare patterns, not
 brightness. The y axis points down, as in a microscope's image. At most 3000 locations are drawn. The
 genes are chosen by rank, not by beauty: <em>median</em> is what to expect of a gene like those
-tested; what to expect of all others says <em>Which genes to trust</em>. Click a sample's name to fold it away or open it."""
+tested; for all others see <em>Which genes to trust</em>. Click a sample's name to fold it away or open it."""
 
 
 def chosen(genes: Sequence[MapGene]) -> list[tuple[str, MapGene]]:

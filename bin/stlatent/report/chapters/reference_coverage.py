@@ -24,11 +24,11 @@ COLOURS = ((0.0, "#99000d"), (0.5, "#fc8d59"), (0.51, "#c6d3dd"), (1.0, "#dde3e8
 
 EXPLAINED = """Imputation can only hand on what the reference holds. Where
 the tissue has cells of a kind that the reference lacks, predicted genes are those of other cells. Each
-location is explained as a mixture of reference cells by the genes measured in both; a location is
-<em>uncovered</em> when it shares more that is left unexplained with the locations most like it than
-most of the tissue does and than reference cells do that were held out. Of the locations called
-uncovered at most {rate:.0%} are expected to be so by chance, if covered tissue deviates from the
-reference as held-out reference cells do; real tissues deviate more, so look at the map. A kind of cell that makes up most of the
+location is explained as a mixture of reference cells by the genes measured in both. Something is
+left unexplained everywhere. A location is <em>uncovered</em> when it shares more of it with the
+locations most like it than most of the tissue does, and more than held-out reference cells do. At most
+{rate:.0%} of the uncovered locations are expected to be so by chance, if covered tissue deviates from
+the reference as held-out reference cells do. Real tissues deviate more, so look at the map. A kind of cell that makes up most of the
 tissue, or that resembles one in the reference, can escape this check. Dark red is far
 from covered, orange just uncovered, grey covered; grey proves nothing. The numbers are <code>obs['reference_coverage']</code> (at most 0.5: uncovered) and
 <code>obs['reference_covered']</code> of every imputed file."""

@@ -22,19 +22,19 @@ FEW_TASKS = 3
 
 PARTS = {
     "used": Part("in use", "#0072B2"),
-    "idle": Part("asked for, idle", "#B3CDE3"),
-    "lost": Part("failed attempts", "#D55E00"),
+    "idle": Part("requested, idle", "#B3CDE3"),
+    "wasted": Part("failed attempts", "#D55E00"),
 }
 ABSENT = """<p>The table of tasks could not be read, so the cost of this run is not known here: look
-for a trace file in <code>pipeline_info/</code>, or at what the cluster or the cloud accounted.</p>"""
-EXPLAINED = """<p>All tasks that made these results are counted, also those
-that an earlier run paid for and this one took over with <code>-resume</code>; what was paid this time
-is in <code>ro-crate-metadata.json</code>. CPU-hours are run time by CPUs asked for, which is what
-clusters and clouds bill; queueing, pulling of images and the steps that write this report and check the
-installation are not in it. Failed attempts count where they happened in this run.</p>"""
-RULE = f"""Memory: the highest peak seen, times {MEMORY_HEADROOM}, rounded up
-to whole GB, at least {LEAST_GB} GB. Where an attempt was killed for memory, not below what the task
-asked for when it then succeeded, or twice what was killed if it never did. Time: the longest task, times
+for a trace file in <code>pipeline_info/</code>, or at what the cluster or the cloud billed.</p>"""
+EXPLAINED = """<p>All tasks behind these results count, also those that an earlier run paid for and this
+one took over with <code>-resume</code>. What this run paid is in <code>ro-crate-metadata.json</code>.
+CPU-hours are run time by requested CPUs, which is what clusters and clouds bill. They leave out queueing,
+pulling of images, and the steps that write this report and check the installation. Failed attempts count
+where they happened in this run.</p>"""
+RULE = f"""Memory: the highest measured peak, times {MEMORY_HEADROOM}, rounded up
+to whole GB, at least {LEAST_GB} GB. Where an attempt was killed for memory: at least what the task
+had when it then succeeded, or twice what it had if it never did. Time: the longest task, times
 {TIME_HEADROOM}, rounded up to whole hours. A retry asks for
 twice, then four times the memory, and for twice, then three times the time. Save the block as a file and
 give it to the next run with <code>-c</code>. It holds for inputs of this size: memory and time grow with
@@ -59,17 +59,17 @@ def overview(run: Run) -> list[Block]:
 
 def totals(found: Sequence[Cost]) -> list[tuple[str, str, str]]:
     """Return the totals: name, value and remark."""
-    asked, lost = total(found, "asked"), total(found, "lost")
+    requested, wasted = total(found, "requested"), total(found, "wasted")
     known = [one for one in found if not math.isnan(one.used)]
-    measured = total(known, "asked")
+    measured = total(known, "requested")
     used = f"{total(known, 'used') / measured:.0%} of it in use" if measured else "use not measured"
     gpu = total(found, "gpu")
     tasks, failed = int(total(found, "tasks")), int(total(found, "failed"))
     retried = int(total(found, "retried"))
     return [
-        ("CPU time", amount(asked + lost, "CPU"), used),
+        ("CPU time", amount(requested + wasted, "CPU"), used),
         ("GPU time", amount(gpu, "GPU") if gpu else "none", gpu_text(found, gpu)),
-        ("Tasks", f"{tasks:,}", attempts_text(retried, failed, lost)),
+        ("Tasks", f"{tasks:,}", attempts_text(retried, failed, wasted)),
     ]
 
 
@@ -81,34 +81,34 @@ def amount(hours: float, unit: str) -> str:
 
 
 def gpu_text(found: Sequence[Cost], hours: float) -> str:
-    """Return which processes asked for a GPU."""
+    """Return which processes requested a GPU."""
     names = [one.process for one in found if one.gpu]
-    return f"asked for by {escape(', '.join(names))}" if hours else "no task asked for a GPU"
+    return f"requested by {escape(', '.join(names))}" if hours else "no task requested a GPU"
 
 
-def attempts_text(retried: int, failed: int, lost: float) -> str:
+def attempts_text(retried: int, failed: int, wasted: float) -> str:
     """Return what became of attempts that did not succeed."""
     if not failed and not retried:
         return "every task succeeded at once"
-    parts = [f"failed attempts: {failed}, {amount(lost, 'CPU')}"] if failed else []
+    parts = [f"failed attempts: {failed}, {amount(wasted, 'CPU')}"] if failed else []
     parts += [f"succeeded after a retry: {retried}"] if retried else []
     return "; ".join(parts)
 
 
 def bars(found: Sequence[Cost]) -> Bars:
-    """Return where the CPU time went: in use, asked for but idle, lost in failed attempts."""
-    short = total(found, "asked") + total(found, "lost") < 1
+    """Return where the CPU time went: in use, requested but idle, wasted in failed attempts."""
+    short = total(found, "requested") + total(found, "wasted") < 1
     unit, factor = ("CPU-minutes", 60) if short else ("CPU-hours", 1)
     data = {}
     for one in found:
-        used = min(one.asked if math.isnan(one.used) else one.used, one.asked)
-        parts = {"used": used, "idle": one.asked - used, "lost": one.lost}
+        used = min(one.requested if math.isnan(one.used) else one.used, one.requested)
+        parts = {"used": used, "idle": one.requested - used, "wasted": one.wasted}
         data[one.process] = {name: round(factor * value, 4) for name, value in parts.items()}
     drawn = {name: look for name, look in PARTS.items() if any(bar[name] for bar in data.values())}
     return Bars(
         id="resources_bars",
         title="Where the time went",
-        text="The dearest process first. Tasks whose use was not measured count as in use.",
+        text="The most expensive process first. Tasks whose use was not measured count as in use.",
         caption="CPU time by process",
         axis=Axis(unit),
         parts=drawn,
@@ -120,35 +120,35 @@ def bars(found: Sequence[Cost]) -> Bars:
 
 def processes(found: Sequence[Cost]) -> Table:
     """Return the table, a row a process."""
-    short = total(found, "asked") + total(found, "lost") < 1
+    short = total(found, "requested") + total(found, "wasted") < 1
     unit, factor = ("min", 60) if short else ("h", 1)
     columns = {
         "tasks": number("Tasks", "Tasks that succeeded", 0),
         "failed": number("Failed", "Attempts that failed in this run", 0),
-        "asked": number(
-            f"CPU-{unit}", "Run time by CPUs asked for, failed attempts included", bar="amount"
+        "requested": number(
+            f"CPU-{unit}", "Run time by requested CPUs, failed attempts included", bar="amount"
         ),
         "efficiency": number(
-            "CPU use", "CPUs in use, of those asked for", 0, unit=" %", least=0, most=100
+            "CPU use", "CPUs in use, of those requested", 0, unit=" %", least=0, most=100
         ),
-        "gpu": number(f"GPU-{unit}", "Run time by GPUs asked for"),
+        "gpu": number(f"GPU-{unit}", "Run time by requested GPUs"),
         "peak": number("Peak GB", "Highest memory of a task"),
         "peak_95": number("95 % GB", "95 of 100 tasks stayed below this memory"),
-        "memory": number("Asked GB", "What the task with the highest peak asked for", 1),
+        "memory": number("Requested GB", "What the task with the highest peak requested", 1),
         "memory_use": number(
-            "Memory use", "Most that a task used of what it asked for", 0, unit=" %", bar="amount",
+            "Memory use", "Most that a task used of what it requested", 0, unit=" %", bar="amount",
             least=0, most=100,
         ),
         "longest": number(f"Longest, {unit}", "Run time of the longest task"),
-        "time": number("Limit, h", "Longest time that was asked for", 1),
+        "time": number("Limit, h", "Longest time that was requested", 1),
     }  # fmt: skip
     rows = {}
     for one in found:
         rows[one.process] = {
             "tasks": one.tasks,
             "failed": one.failed,
-            "asked": factor * (one.asked + one.lost),
-            "efficiency": 100 * one.used / one.asked if one.asked else None,
+            "requested": factor * (one.requested + one.wasted),
+            "efficiency": 100 * one.used / one.requested if one.requested else None,
             "gpu": factor * one.gpu or None,
             "peak": one.peak,
             "peak_95": one.peak_95,
@@ -159,7 +159,7 @@ def processes(found: Sequence[Cost]) -> Table:
         }
     text = (
         "Memory is what the task's processes held at their peak; an empty field was not measured, "
-        "because the task was too short or the executor does not tell."
+        "because the task was too short or the executor does not report it."
     )
     return Table(
         id="resources_processes",

@@ -76,8 +76,8 @@ def overview(run: Run) -> list[Block]:
     rows = {sample: sample_row(run, ended[sample]) for sample in run.samples}
     explained = (
         "One row a sample. Correlations are medians over <em>held-out</em> genes: a random sample of "
-        "the genes that are imputed and measured, hidden from the method and then predicted; what "
-        "was sampled is told under <em>Which genes to trust</em>. Hover over a heading for its meaning."
+        "the genes that are imputed and measured, hidden from the method and then predicted. "
+        "<em>Which genes to trust</em> says what was sampled. Hover over a heading for its meaning."
     )
     return [
         Html(id="summary_overview", title=TITLE, body="".join(parts)),

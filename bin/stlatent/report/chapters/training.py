@@ -190,7 +190,7 @@ def discriminator_curve(fits: dict[str, AlignmentHistory], coloured: dict[str, s
             x_marks=phase_marks(fits),
             y_marks=[
                 Mark(0.5, "chance"),
-                Mark(WARMUP_WARN, "wanted at the end of warm-up", warns=True),
+                Mark(WARMUP_WARN, "expected at the end of warm-up", warns=True),
             ],
         )
     ]

@@ -43,13 +43,13 @@ correlate with a measurement by more than {threshold} after removal of library s
 <ul><li><b>high</b> (at least 80 %): look at its map, use it.</li>
 <li><b>medium</b> (50 to 80 %): a hint; confirm it before you build on it.</li>
 <li><b>low</b> (below 50 %): do not interpret its map.</li>
-<li><b>not testable</b>: nothing hid this measured gene, so that its prediction has seen its
-measurement: use the measurement. Or, on a panel: the prediction of a gene that was not measured
-follows the panel's total counts, and what is left of its pattern without them cannot be told.</li></ul>
+<li><b>not testable</b>: the tissue measured this gene and no fold hid it, so its prediction rests on
+its measurement: use the measurement. Or, on a panel: the prediction of a gene that was not measured
+follows the panel's total counts, and nobody can say what its pattern is without them.</li></ul>
 <p>The columns <code>reliability</code> and <code>reliability_label</code> are in the imputed file
 (<code>adata.var</code>) and in <code>evaluation/&lt;sample&gt;/&lt;sample&gt;.reliability.csv</code>.
-A label says how far to believe a <em>pattern</em>; how far to believe a <em>value</em> is said by its
-interval, at the end of this chapter.</p>"""
+A label says how far to believe a <em>pattern</em>. An interval says how far to believe a
+<em>value</em>: see the end of this chapter.</p>"""
 
 COLUMNS = {
     "genes": number("Imputed", "Genes imputed", 0),
@@ -76,8 +76,8 @@ def overview(run: Run) -> list[Block]:
     if not found:
         return []
     threshold = next(iter(found.values())).reliability.threshold
-    told = "<br>".join(population(name, content) for name, content in found.items())
-    text = EXPLAINED.format(threshold=threshold, population=told)
+    populations = "<br>".join(population(name, content) for name, content in found.items())
+    text = EXPLAINED.format(threshold=threshold, population=populations)
     rows = {sample: sample_row(content) for sample, content in found.items()}
     described = (
         "How many imputed genes deserve trust, and how well the labels did on held-out genes "
@@ -93,10 +93,10 @@ def overview(run: Run) -> list[Block]:
             rows=rows,
         ),
         label_bars(found),
-        *honesty(found, threshold),
+        *label_accuracy(found, threshold),
         *risk_coverage(found),
         *gene_lists(found),
-        *coverage(found),
+        *intervals(found),
     ]
 
 
@@ -105,7 +105,9 @@ def population(sample: str, content: Calibration) -> str:
     name, tested = escape(sample), content.n_held_out
     drawn = content.population
     if not tested or drawn is None:
-        return f"<b>{name}</b>: none; what is said of its genes was learned on other tissues."
+        return (
+            f"<b>{name}</b>: none; what stands here about its genes was learned on other tissues."
+        )
     source = {
         "delivered": "imputed genes that this tissue measured",
         "variable": "measured genes that are imputed or most variable in the reference",
@@ -122,7 +124,7 @@ def population(sample: str, content: Calibration) -> str:
             f" But {content.n_unmeasured:,} of {content.n_genes:,} imputed genes were not "
             "measured: a panel is chosen, and its genes are more abundant and better to predict than "
             "others. Labels and intervals allow for that by each gene's abundance, spread and "
-            "predictability; how well was tested on other tissues, see <code>docs/trust.md</code>."
+            "predictability. How well they do was tested on other tissues: see <code>docs/trust.md</code>."
         )
     return text
 
@@ -158,7 +160,7 @@ def label_bars(found: dict[str, Calibration]) -> Bars:
     )
 
 
-def honesty(found: dict[str, Calibration], threshold: float) -> list[Block]:
+def label_accuracy(found: dict[str, Calibration], threshold: float) -> list[Block]:
     """Return, for each label, the share of held-out genes that deserved it."""
     rows = []
     totals = {label: [0, 0] for label in LABELS}
@@ -185,7 +187,7 @@ def honesty(found: dict[str, Calibration], threshold: float) -> list[Block]:
         "genes in a cell, expect departures."
     )
     title = "Are the labels honest?"
-    return [Html(id="trust_honesty", title=title, text=text, body=listed)]
+    return [Html(id="trust_label_accuracy", title=title, text=text, body=listed)]
 
 
 def _share(above: int, genes: int) -> str:
@@ -258,8 +260,8 @@ def _named(genes: list[ListedGene]) -> str:
     )
 
 
-def coverage(found: dict[str, Calibration]) -> list[Block]:
-    """Return measured against nominal coverage of the intervals, and who has none."""
+def intervals(found: dict[str, Calibration]) -> list[Block]:
+    """Return how often intervals hold, and the samples that have none."""
     data: dict[str, Any] = {}
     absent = []
     for sample, content in found.items():
@@ -274,7 +276,7 @@ def coverage(found: dict[str, Calibration]) -> list[Block]:
 
 
 def interval_curves(found: dict[str, Calibration], data: dict[str, Any]) -> list[Block]:
-    """Return measured over nominal coverage, one line a sample."""
+    """Return how often intervals hold over how often they should, one line a sample."""
     if not data:
         return []
     levels = [point[0] for point in next(iter(data.values()))]
@@ -291,9 +293,9 @@ def interval_curves(found: dict[str, Calibration], data: dict[str, Any]) -> list
             id="trust_intervals",
             title="Do the intervals hold?",
             text=text,
-            caption="Coverage of intervals",
-            x=Axis("Nominal coverage", " %"),
-            y=Axis("Measured coverage on held-out genes", " %"),
+            caption="How often intervals hold the measurement",
+            x=Axis("How often they should", " %"),
+            y=Axis("How often they do, on held-out genes", " %"),
             panels=[Panel(data)],
             colours=series_colours(data),
             expected=(NOMINAL, [[level, level] for level in levels]),

@@ -30,25 +30,25 @@ class Cost:
     ----------
     tasks, retried, failed
         Tasks that succeeded; those of them that needed more than one attempt; failed attempts.
-    asked, used, lost
-        CPU-hours: run time by CPUs asked for, and by CPUs in use, of tasks that succeeded; and run
-        time by CPUs asked for of failed attempts. A task that was not measured counts as in use;
+    requested, used, wasted
+        CPU-hours: run time by requested CPUs, and by CPUs in use, of tasks that succeeded; and run
+        time by requested CPUs of failed attempts. A task that was not measured counts as in use;
         where none was, used is not a number.
     gpu
-        GPU-hours: run time by accelerators asked for, failed attempts included.
+        GPU-hours: run time by requested accelerators, failed attempts included.
     peak, peak_95, memory
         GB: the highest and the 95th percentile of peak memory, and what the attempt with the highest
-        peak had asked for; the most that was asked for where no peak is known.
+        peak had requested; the most that was requested where no peak is known.
     memory_use
-        The highest share that an attempt used of the memory that it had asked for.
+        The highest share that an attempt used of the memory that it had requested.
     longest, time
-        Hours: the longest run time, and the longest that was asked for.
+        Hours: the longest run time, and the longest that was requested.
     measured
         Tasks that were long enough for their memory to be measured.
     killed
-        GB asked for by the largest attempt that was killed for memory; 0 without any.
+        GB requested by the largest attempt that was killed for memory; 0 without any.
     rescued
-        GB asked for by the largest task that succeeded after such an attempt, or after attempts of an
+        GB requested by the largest task that succeeded after such an attempt, or after attempts of an
         earlier run, of which nothing is known.
     """
 
@@ -56,9 +56,9 @@ class Cost:
     tasks: int
     retried: int
     failed: int
-    asked: float
+    requested: float
     used: float
-    lost: float
+    wasted: float
     gpu: float
     peak: float
     peak_95: float
@@ -131,13 +131,13 @@ def costs(tasks: pd.DataFrame, accelerators: Mapping[str, int]) -> list[Cost]:
     tasks
         From `read_tasks`.
     accelerators
-        How many a task of a process asked for, by process.
+        How many a task of a process requested, by process.
     """
     found = [
         cost(str(process), own, accelerators.get(str(process), 0))
         for process, own in tasks.groupby("process")
     ]
-    return sorted(found, key=lambda one: (-(one.asked + one.lost), one.process))
+    return sorted(found, key=lambda one: (-(one.requested + one.wasted), one.process))
 
 
 def cost(process: str, tasks: pd.DataFrame, accelerators: int) -> Cost:
@@ -148,7 +148,7 @@ def cost(process: str, tasks: pd.DataFrame, accelerators: int) -> Cost:
     used = (hours * tasks["cpus_used"].fillna(cpus))[done]
     is_measured = bool(tasks.loc[done, "cpus_used"].notna().any())
     peaks = tasks["peak"].dropna() / GB
-    asked = tasks["memory"] / GB
+    requested = tasks["memory"] / GB
     killed = ~done & (tasks["exit"] == KILLED_FOR_MEMORY)
     rescued = done & (tasks["attempt"] > 1) & bool(killed.any() or done.all())
     return Cost(
@@ -156,21 +156,23 @@ def cost(process: str, tasks: pd.DataFrame, accelerators: int) -> Cost:
         tasks=int(done.sum()),
         retried=int((tasks.loc[done, "attempt"] > 1).sum()),
         failed=int((~done).sum()),
-        asked=float((hours * cpus)[done].sum()),
+        requested=float((hours * cpus)[done].sum()),
         used=float(used.sum()) if is_measured else math.nan,
-        lost=float((hours * cpus)[~done].sum()),
+        wasted=float((hours * cpus)[~done].sum()),
         gpu=float(hours.sum() * accelerators),
         peak=float(peaks.max()),
         peak_95=float(peaks.quantile(0.95)),
         memory=float(
-            asked.loc[tasks["peak"] == tasks["peak"].max()].max() if len(peaks) else asked.max()
+            requested.loc[tasks["peak"] == tasks["peak"].max()].max()
+            if len(peaks)
+            else requested.max()
         ),
-        memory_use=float((peaks / asked).max()),
+        memory_use=float((peaks / requested).max()),
         longest=float((tasks["realtime"] / HOUR).max()),
         time=float((tasks["time"] / HOUR).max()),
         measured=int(tasks.loc[done, "peak"].notna().sum()),
-        killed=_most(asked[killed]),
-        rescued=_most(asked[rescued]),
+        killed=_most(requested[killed]),
+        rescued=_most(requested[rescued]),
     )
 
 
@@ -189,15 +191,15 @@ def run_cost(tasks: pd.DataFrame, accelerators: dict[str, int]) -> RunCost:
     """Return the totals, and one record a process, for the machine-readable record."""
     found = costs(tasks, accelerators)
     return RunCost(
-        cpu_hours=total(found, "asked") + total(found, "lost"),
-        cpu_hours_failed=total(found, "lost"),
+        cpu_hours=total(found, "requested") + total(found, "wasted"),
+        cpu_hours_failed=total(found, "wasted"),
         gpu_hours=total(found, "gpu"),
         tasks=int(total(found, "tasks")),
         processes=[
             ProcessCost(
                 one.process,
                 one.tasks,
-                one.asked + one.lost,
+                one.requested + one.wasted,
                 one.gpu,
                 None if math.isnan(one.peak) else one.peak,
             )
