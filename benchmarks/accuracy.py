@@ -11,7 +11,6 @@ not repeated; the tables are printed at the end.
 from __future__ import annotations
 
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from pairs import DEFAULTS, N_NEIGHBORS, alignment_settings, quality_control
+from pairs import DEFAULTS, N_NEIGHBORS, alignment_settings, fit_vae, quality_control
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
@@ -40,8 +39,7 @@ from stlatent.records import Fold
 from stlatent.steps.align import align_tissue
 from stlatent.steps.compare import compare
 from stlatent.steps.impute import learned_imputer, views_of
-from stlatent.vae import registry, storage
-from stlatent.vae.interface import VAESettings
+from stlatent.vae import storage
 
 Array = np.ndarray
 
@@ -72,12 +70,8 @@ class Pair:
         """The VAE of the reference, trained with the pipeline's defaults at first use."""
         folder = self.cache / "vae"
         if not folder.exists():
-            began = time.perf_counter()
             hvg = genes.rank_genes(self.reference, 2000)[:2000]
-            settings = VAESettings(seed=SEED)
-            trained = registry.trainer("scvi")(self.reference, hvg, settings)
-            facts = {"id": self.name, "vae": "scvi", "seconds": time.perf_counter() - began}
-            storage.save(folder, trained, self.reference, settings, facts)
+            storage.save(folder, self.reference, fit_vae(self.reference, hvg))
         saved = storage.load(folder)
         storage.attach(self.reference, saved)
         return saved

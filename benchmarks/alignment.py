@@ -25,7 +25,7 @@ import click
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from pairs import N_HVG, N_NEIGHBORS, SEED, SPLIT, alignment_settings
+from pairs import N_HVG, N_NEIGHBORS, SEED, SPLIT, alignment_settings, fit_vae
 from pairs import REFERENCE_QC as REFERENCE_LIMITS
 from pairs import SPATIAL_QC as SPATIAL_LIMITS
 from sklearn.neighbors import NearestNeighbors
@@ -43,8 +43,7 @@ from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
 from stlatent.inputs.ingestion import ingest
 from stlatent.records import Request, Thresholds
-from stlatent.vae import registry, storage
-from stlatent.vae.interface import VAESettings
+from stlatent.vae import storage
 
 Array = np.ndarray
 
@@ -92,9 +91,7 @@ def with_vae(reference: AnnData, folder: Path) -> AnnData:
     """Return the reference with its latent space, the VAE trained at first use."""
     if not folder.exists():
         hvg = genes.rank_genes(reference, N_HVG)[:N_HVG]
-        settings = VAESettings(seed=SEED)
-        trained = registry.trainer("scvi")(reference, hvg, settings)
-        storage.save(folder, trained, reference, settings, {"id": folder.stem, "seconds": 0.0})
+        storage.save(folder, reference, fit_vae(reference, hvg))
     return storage.attach(reference, storage.load(folder))
 
 

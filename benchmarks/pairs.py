@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from anndata import AnnData
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
+from stlatent.vae import registry
+from stlatent.vae.interface import Run, Training
 
 DEFAULTS = {
     name: parameter["default"]
@@ -40,6 +43,12 @@ SPLIT = {
     "n-alignment-genes": DEFAULTS["n_alignment_genes"],
     "seed": SEED,
 }
+VAE = {
+    "n_latent": DEFAULTS["n_latent"],
+    "max_epochs": DEFAULTS["vae_max_epochs"],
+    "kl_warmup_epochs": DEFAULTS["vae_kl_warmup_epochs"],
+    "batch_size": DEFAULTS["vae_batch_size"],
+}
 ALIGNMENT = {
     "method": DEFAULTS["alignment"],
     "n-neighbors": N_NEIGHBORS,
@@ -60,6 +69,12 @@ def alignment_settings(**changed: Any) -> AlignmentSettings:
         seed=SEED,
     )
     return replace(default, **changed)
+
+
+def fit_vae(reference: AnnData, hvg: list[str], **changed: int) -> Training:
+    """Train the VAE of a reference after QC by the pipeline's defaults, but for ``changed``."""
+    backend = registry.get(DEFAULTS["vae"])
+    return backend.train(reference, hvg, backend.select({**VAE, **changed}), Run(SEED))
 
 
 def script(name: str, options: dict[str, object], more: Sequence[str] = ()) -> None:
@@ -105,10 +120,13 @@ def quality_control(data: Path, work: Path) -> None:
 def train_vae(work: Path) -> None:
     """Train the VAE of the reference in ``work`` with the pipeline's defaults: ``work/vae``."""
     if not (work / "vae").exists():
+        options = {name.replace("_", "-"): value for name, value in VAE.items()}
         script(
             "train_vae.py",
-            {"reference": work / "scrna.qc.h5ad", "hvg": work / "hvg.txt", "seed": SEED,
-             "device": "cpu", "output": work / "vae", "failure": work / "failure.json"},
+            {"reference": work / "scrna.qc.h5ad", "hvg": work / "hvg.txt", "vae": DEFAULTS["vae"],
+             **options, "seed": SEED,
+             "device": "cpu", "threads": 1, "output": work / "vae",
+             "history": work / "vae_history.json", "failure": work / "failure.json"},
         )  # fmt: skip
 
 

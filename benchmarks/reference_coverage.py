@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from pairs import N_NEIGHBORS, SPLIT, alignment_settings, quality_control, split_genes
+from pairs import N_NEIGHBORS, SPLIT, alignment_settings, fit_vae, quality_control, split_genes
 
 from stlatent import devices, slots
 from stlatent.expression import dense, library_size, linear, log_normalise
@@ -202,12 +202,10 @@ def placed(case: Case) -> tuple[Array, Array]:
     """Return positions of spots and cells from a short training of the VAE and the alignment."""
     from stlatent.alignment.inputs import prepare as inputs
     from stlatent.alignment.trainer import align
-    from stlatent.vae import registry
-    from stlatent.vae.interface import VAESettings
 
     ranked = genes.rank_genes(case.reference, MAX_GENES)
-    settings = VAESettings(max_epochs=60, kl_warmup_epochs=20)
-    latent = registry.trainer("scvi")(case.reference, ranked, settings).latent
+    training = fit_vae(case.reference, ranked, max_epochs=60, kl_warmup_epochs=20)
+    latent = training.vae.latent
     case.reference.obsm[slots.X_VAE] = latent
     short = alignment_settings(pretrain_epochs=100, discriminator_epochs=30, epochs=60)
     aligned = align(inputs(case.tissue, case.reference, case.panel, [], N_NEIGHBORS), short)

@@ -91,8 +91,20 @@ def like_counts(adata: AnnData) -> sp.csr_matrix:
 
 
 def reference_expression(reference: AnnData, cells: np.ndarray, genes: list[str]) -> np.ndarray:
-    """Return log(1 + share of the cell's expression * `REFERENCE_TARGET`), cells x genes."""
+    """Return `log_shares` of some cells, cells x genes float32."""
+    return dense(log_shares(reference, genes, cells))
+
+
+def log_shares(
+    reference: AnnData, genes: list[str], cells: np.ndarray | slice = slice(None)
+) -> sp.csr_matrix:
+    """Return log(1 + share of the cell's expression * `REFERENCE_TARGET`), cells x genes, sparse."""
     values = linear(reference)
     library = library_size(values)[cells]
-    columns = reference.var_names.get_indexer(genes)
-    return log_normalise(dense(values[:, columns][cells]), library, REFERENCE_TARGET)
+    shares = values[:, reference.var_names.get_indexer(genes)][cells]
+    shares.sum_duplicates()
+    stored = shares.data.astype(np.float32)[:, None]
+    # Zeros stay zeros.
+    row_library = np.repeat(library, np.diff(shares.indptr))
+    shares.data = log_normalise(stored, row_library, REFERENCE_TARGET).ravel()
+    return shares

@@ -432,11 +432,49 @@ class Fold(Record):
 
 
 @dataclass(frozen=True)
+class VaeDescription(Record):
+    """What the VAE in a folder is.
+
+    Attributes
+    ----------
+    vae
+        Its name in the registry.
+    options
+        Of the VAE, those of the result.
+    genes
+        That it was trained on, in the decoder's order.
+    geometry
+        Of the latent space.
+    versions
+        Of the packages that trained it.
+    batch_sizes
+        Those tried on the GPU, the last one that of the result.
+    """
+
+    SUFFIX = "vae.json"
+    STEP = "TRAIN_VAE"
+
+    id: str
+    settings: str
+    vae: str
+    options: dict[str, Any]
+    genes: list[str]
+    geometry: Literal["plane", "sphere", "hyperboloid"]
+    seed: int
+    device: str
+    versions: dict[str, str]
+    seconds: float
+    batch_sizes: list[int]
+
+
+@dataclass(frozen=True)
 class VaeHistory(Record):
     """How the VAE of a reference was trained.
 
     Attributes
     ----------
+    vae
+        Its name in the registry.
     best_epoch
         Of the lowest validation loss; None without epochs.
     batch_sizes
@@ -449,6 +487,7 @@ class VaeHistory(Record):
 
     id: str
     settings: str
+    vae: str
     epoch: list[int]
     series: Series
     best_epoch: int | None

@@ -192,7 +192,7 @@ def vae_history(name: str, rng: np.random.Generator, settings: str = "") -> reco
         "validation_loss": validation.tolist(),
         "kl_weight": np.minimum(1, epochs / 80).tolist(),
     }
-    return records.VaeHistory(name, settings, epochs.tolist(), series, 141, 61.2, [128])
+    return records.VaeHistory(name, settings, "scvi", epochs.tolist(), series, 141, 61.2, [128])
 
 
 def alignment_history(

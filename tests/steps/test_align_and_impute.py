@@ -24,8 +24,10 @@ from stlatent.records import Failure
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reliability
 from stlatent.vae import storage
-from stlatent.vae.decoder import LatentDecoder
-from stlatent.vae.interface import TrainedVAE, VAESettings
+from stlatent.vae.decoder import Decoder, Layer
+from stlatent.vae.geometry import PLANE
+from stlatent.vae.interface import Run, TrainedVAE, Training
+from stlatent.vae.models.scvi import Options
 
 QUICK = ["--method", "adversarial", "--n-neighbors", "8", "--inner-folds", "3"]
 QUICK += ["--pretrain-epochs", "6", "--discriminator-epochs", "2", "--epochs", "4"]
@@ -107,11 +109,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     def weights(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
-    decoder = LatentDecoder(weights(8, 4), weights(1, 8), weights(80, 8), weights(80))
-    history = {"train_loss": [1.0], "validation_loss": [1.0], "kl_weight": [1.0]}
-    trained = TrainedVAE(latent, decoder, genes, {}, history, 0)
-    facts = {"id": "ref", "seconds": 0.0}
-    storage.save(folder / "vae", trained, reference, VAESettings(), facts)
+    layers = (Layer(weights(8, 4), weights(1, 8), "relu"), Layer(weights(80, 8), weights(80)))
+    trained = TrainedVAE(latent, PLANE, Decoder(layers, "softmax", "share"), {})
+    training = Training("scvi", {}, genes, Options(1, 0, 128, 4), Run(), trained, 0.0, [])
+    storage.save(folder / "vae", reference, training)
     shared = tissue.var_names.intersection(reference.var_names).tolist()
     hidden, panel = shared[:8], shared[8:40]
     for name, away in (("all", []), ("1", hidden)):

@@ -13,6 +13,10 @@ import evaluate
 from builders.clusters import clusters
 from stlatent import slots
 from stlatent.evaluation.domains import SPACES
+from stlatent.vae import storage
+from stlatent.vae.geometry import PLANE
+from stlatent.vae.interface import Run, TrainedVAE, Training
+from stlatent.vae.models.scvi import Options
 
 
 def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> list[str]:
@@ -44,11 +48,10 @@ def write_inputs(folder: Path, reference_labels: bool, tissue_labels: bool) -> l
     aligned.obsm[slots.SPATIAL] = xy
     aligned.obsm[slots.X_ALIGNED], aligned.obsm[slots.X_UNALIGNED] = tissue, tissue + 2.0
     aligned.obsm[slots.X_SPATIAL] = aligned.obsm[slots.X_JOINT] = tissue
-    (folder / "vae").mkdir()
     slots.write(reference, folder / "r.h5ad", slots.INGESTED_REFERENCE)
-    reference.obsm[slots.X_VAE] = space
-    slots.write(reference, folder / "vae/latent.h5ad", slots.LATENT)
-    (folder / "vae/vae.json").write_text(json.dumps({"genes": genes}))
+    trained = TrainedVAE(space, PLANE, None, {})
+    training = Training("scvi", {}, genes, Options(1, 0, 128, 4), Run(), trained, 0.0, [])
+    storage.save(folder / "vae", reference, training)
     slots.write(spatial, folder / "s.h5ad", slots.INGESTED_SPATIAL)
     slots.write(aligned, folder / "a.h5ad", slots.ALIGNED)
     fold = {"sample": "s", "fold": "all", "hidden": [], "panel": genes}

@@ -17,8 +17,10 @@ from stlatent.simulate import Settings, Study, simulate
 from stlatent.steps.align import align_tissue
 from stlatent.steps.impute import learned_imputer, views_of
 from stlatent.vae import registry
-from stlatent.vae.decoder import LatentDecoder
-from stlatent.vae.interface import VAESettings
+from stlatent.vae.decoder import Decoder
+from stlatent.vae.geometry import PLANE, Geometry
+from stlatent.vae.interface import Run
+from stlatent.vae.models.scvi import Options
 
 ALIGNMENT = AlignmentSettings(
     MATCHINGS["adversarial"], pretrain_epochs=50, discriminator_epochs=10, epochs=10
@@ -30,8 +32,9 @@ class Space:
     """A latent space in memory."""
 
     latent: np.ndarray
-    decoder: LatentDecoder
+    decoder: Decoder
     genes: list[str]
+    geometry: Geometry = PLANE
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,8 @@ def study() -> Study:
     for name, sample in study.samples.items():
         slots.note(sample.measured, kind="spatial", source=name, counts=True)
     genes = study.reference.var_names.tolist()
-    trained = registry.trainer("scvi")(
-        study.reference, genes, VAESettings(max_epochs=40, kl_warmup_epochs=10)
-    )
+    options = Options(n_latent=10, max_epochs=40, kl_warmup_epochs=10, batch_size=128)
+    trained = registry.get("scvi").train(study.reference, genes, options, Run()).vae
     study.reference.obsm[slots.X_VAE] = trained.latent
     study.reference.uns["decoder"] = trained.decoder
     return study

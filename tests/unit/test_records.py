@@ -19,6 +19,7 @@ FOLD = records.Fold(
 HISTORY = records.VaeHistory(
     id="atlas",
     settings="a1b2",
+    vae="scvi",
     epoch=[0, 1],
     series={"train_loss": [2.0, 1.5]},
     best_epoch=1,

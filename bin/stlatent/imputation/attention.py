@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial import cKDTree
+
+from stlatent.vae.geometry import PLANE, Geometry
 
 N_NEAREST = 200
 
 
 def attention(
-    z: np.ndarray, latent: np.ndarray, precision: float, k: int = N_NEAREST
+    z: np.ndarray,
+    latent: np.ndarray,
+    precision: float,
+    k: int = N_NEAREST,
+    geometry: Geometry = PLANE,
 ) -> sp.csr_matrix:
     """Return attention weights of the k nearest reference cells, locations x cells, rows sum to 1.
 
@@ -24,10 +29,11 @@ def attention(
         Of the attention: weights are proportional to exp(-precision * squared distance).
     k
         Cells per location; all when the reference has fewer.
+    geometry
+        Of the latent space: what a distance is.
     """
     k = min(k, len(latent))
-    found = cKDTree(latent).query(z, k=np.arange(1, k + 1))
-    distances, nearest = np.asarray(found[0]), np.asarray(found[1])
+    distances, nearest = geometry.nearest(z, latent, k)
     # The nearest cell's distance is taken off so that the largest exponent is 0.
     scores = -precision * (distances**2 - distances[:, :1] ** 2)
     weights = np.exp(scores)

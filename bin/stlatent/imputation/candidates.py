@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix
 
-from stlatent.expression import CLIP, REFERENCE_TARGET
+from stlatent.expression import CLIP
 from stlatent.imputation.regression import KernelRidge, Ridge, chunks
 from stlatent.imputation.view import Targets, View, known
 
@@ -287,15 +287,17 @@ def gene_kernel(
 register("gene_kernel_abundance")(partial(gene_kernel, abundance=True))
 
 
-@register(
-    "decoder", needs_alignment=True, in_stack=False, genes=lambda view: known(view.space).genes
-)
+def decoded_genes(view: View) -> list[str]:
+    """Return the genes of the decoder, in its order; none where the latent space has no decoder."""
+    space = known(view.space)
+    return [] if space.decoder is None else space.genes
+
+
+@register("decoder", needs_alignment=True, in_stack=False, genes=decoded_genes)
 def decoder(view: View) -> Fitted:
     """The decoder of the VAE at every location's place in the latent space."""
-    import torch
-
     space, z = known(view.space), known(view.placement).z
-    column_of = {gene: column for column, gene in enumerate(space.genes)}
+    column_of = {gene: column for column, gene in enumerate(decoded_genes(view))}
     covered = sum(view.mean_share[gene] for gene in space.genes)
 
     def fitted(targets: Targets) -> Predict:
@@ -305,9 +307,7 @@ def decoder(view: View) -> Fitted:
         def predict(locations: slice) -> Array:
             found = np.full((len(z[locations]), len(targets.names)), np.nan, dtype=np.float32)
             if columns:
-                with torch.no_grad():
-                    shares = space.decoder(torch.as_tensor(z[locations])).numpy()[:, columns]
-                found[:, decoded] = np.log1p(REFERENCE_TARGET * covered * shares)
+                found[:, decoded] = known(space.decoder).decode(z[locations], covered)[:, columns]
             return found
 
         return predict

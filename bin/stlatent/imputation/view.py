@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from stlatent.alignment.placement import Placement
-    from stlatent.vae.decoder import LatentDecoder
+    from stlatent.vae.decoder import Decoder
+    from stlatent.vae.geometry import Geometry
 
 Array = np.ndarray
 
@@ -45,12 +46,16 @@ class LatentSpace(Protocol):
         """Positions of all cells of the reference, cells x n_latent."""
 
     @property
-    def decoder(self) -> LatentDecoder:
-        """Latent space -> expression of ``genes``."""
+    def geometry(self) -> Geometry:
+        """What a distance in it is."""
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """Latent space -> expression of ``genes``; None where there is none."""
 
     @property
     def genes(self) -> list[str]:
-        """Genes of the decoder."""
+        """Genes that it was trained on, in the decoder's order."""
 
 
 @dataclass(frozen=True)
@@ -241,8 +246,10 @@ class View:
     @cached_property
     def attention(self) -> sp.csr_matrix:
         """Attention of every location over the reference cells in use, locations x cells."""
-        placement = known(self.placement)
-        return attention(placement.z, known(self.latent), placement.precision)
+        placement, space = known(self.placement), known(self.space)
+        return attention(
+            placement.z, known(self.latent), placement.precision, geometry=space.geometry
+        )
 
     @cached_property
     def mean_share(self) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Variational autoencoders of the reference behind one interface."""
+"""Latent spaces of the reference behind one interface, VAEs and PCA alike."""

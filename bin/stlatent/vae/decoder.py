@@ -1,56 +1,127 @@
-"""A frozen decoder in plain torch, so that later steps need not import scvi (17 s)."""
+"""A frozen decoder in plain torch: layers and a head."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
 import torch
-from torch import nn
+
+from stlatent.expression import REFERENCE_TARGET
+
+Activation = Literal["relu", "identity"]
+Head = Literal["softmax", "exp", "sigmoid", "identity"]
+Scale = Literal["share", "log"]
+Function = Callable[[torch.Tensor], torch.Tensor]
 
 
-class LatentDecoder(nn.Module):
-    """One hidden ReLU layer and a softmax over genes, averaged over the reference's batches.
+def _identity(x: torch.Tensor) -> torch.Tensor:
+    return x
 
-    Parameters
+
+def _softmax(x: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(x, dim=-1)
+
+
+ACTIVATIONS: dict[Activation, Function] = {"relu": torch.relu, "identity": _identity}
+HEADS: dict[Head, Function] = {
+    "softmax": _softmax,
+    "exp": torch.exp,
+    "sigmoid": torch.sigmoid,
+    "identity": _identity,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer and what follows it.
+
+    Attributes
     ----------
-    hidden_weight
-        n_hidden x n_latent.
-    hidden_bias
-        n_batches x n_hidden: the batch enters as an offset of the hidden layer.
-    output_weight
-        n_genes x n_hidden.
-    output_bias
-        n_genes.
+    weight
+        n_out x n_in.
+    bias
+        n_out, or n_batches x n_out where the batch of a cell enters as an offset.
+    activation
+        Of the layer's output.
     """
 
-    hidden_weight: torch.Tensor
-    hidden_bias: torch.Tensor
-    output_weight: torch.Tensor
-    output_bias: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+    activation: Activation = "identity"
 
-    def __init__(
-        self,
-        hidden_weight: torch.Tensor,
-        hidden_bias: torch.Tensor,
-        output_weight: torch.Tensor,
-        output_bias: torch.Tensor,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("hidden_weight", hidden_weight)
-        self.register_buffer("hidden_bias", hidden_bias)
-        self.register_buffer("output_weight", output_weight)
-        self.register_buffer("output_bias", output_bias)
+    def __call__(self, x: torch.Tensor, batch: int) -> torch.Tensor:
+        """Return n x n_out from n x n_in."""
+        bias = self.bias[batch] if self.bias.ndim == 2 else self.bias
+        return ACTIVATIONS[self.activation](x @ self.weight.T + bias)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Layers, then a head; where layers know batches, the mean of all batches.
+
+    Attributes
+    ----------
+    layers
+        From the latent space to the genes.
+    head
+        Of the last layer's output.
+    scale
+        What the head gives. ``share``: shares of the genes' total, so that rows sum to 1. ``log``:
+        log(1 + counts per `REFERENCE_TARGET`).
+    """
+
+    layers: tuple[Layer, ...]
+    head: Head
+    scale: Scale
+
+    @property
+    def n_batches(self) -> int:
+        """Batches that the layers know, at least 1."""
+        return max(len(layer.bias) if layer.bias.ndim == 2 else 1 for layer in self.layers)
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Return expression on the decoder's own scale, cells x genes."""
+        return torch.stack([self._decode(z, batch) for batch in range(self.n_batches)]).mean(0)
+
+    def _decode(self, z: torch.Tensor, batch: int) -> torch.Tensor:
+        for layer in self.layers:
+            z = layer(z, batch)
+        return HEADS[self.head](z)
+
+    def decode(self, z: np.ndarray, covered: float) -> np.ndarray:
+        """Return expression on the working scale, log(1 + share of library * `REFERENCE_TARGET`).
+
+        Parameters
+        ----------
+        z
+            Positions, cells x n_latent.
+        covered
+            Share of a whole library that the decoder's genes have. Without need for ``log``.
+
+        Returns
+        -------
+        Cells x genes, float32.
+        """
+        with torch.no_grad():
+            decoded = self(torch.as_tensor(z)).numpy()
+        if self.scale == "share":
+            decoded = np.log1p(REFERENCE_TARGET * covered * decoded)
+        return decoded.astype(np.float32)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return tensors and names alone, which torch loads without pickle."""
+        return {
+            "layers": [vars(layer) for layer in self.layers],
+            "head": self.head,
+            "scale": self.scale,
+        }
 
     @classmethod
-    def from_state(cls, state: dict[str, torch.Tensor]) -> LatentDecoder:
-        """Rebuild a decoder from its ``state_dict``."""
-        return cls(**state)
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Return the expected share of every gene in the library, cells x genes, rows sum to 1."""
-        linear = z @ self.hidden_weight.T
-        shares = [
-            torch.softmax(
-                torch.relu(linear + bias) @ self.output_weight.T + self.output_bias, dim=-1
-            )
-            for bias in self.hidden_bias
-        ]
-        return torch.stack(shares).mean(0)
+    def from_state(cls, state: dict[str, Any]) -> Decoder:
+        """Rebuild a decoder from `to_state`."""
+        return cls(
+            tuple(Layer(**layer) for layer in state["layers"]), state["head"], state["scale"]
+        )

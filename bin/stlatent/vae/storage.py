@@ -1,26 +1,28 @@
 """The folder of a trained VAE: latent space, weights, what it is, how it trained.
 
 The reference itself is not in it: `attach` puts the latent space on the file of QUALITY_CONTROL.
-Importing and `load` need no torch (3 s); only `SavedVAE.decoder` does.
+Nothing but `save` and `SavedVAE.decoder` imports torch (3 s).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stlatent import slots
 from stlatent.failures import DamagedFileError, reading
+from stlatent.records import VaeDescription, VaeHistory
+from stlatent.vae.geometry import GEOMETRIES, Geometry
 
 if TYPE_CHECKING:
-    import numpy as np
     from anndata import AnnData
 
-    from stlatent.vae.decoder import LatentDecoder
-    from stlatent.vae.interface import TrainedVAE, VAESettings
+    from stlatent.vae.decoder import Decoder
+    from stlatent.vae.interface import Training
 
 LATENT, WEIGHTS, ABOUT, HISTORY = "latent.h5ad", "vae.pt", "vae.json", "history.json"
 
@@ -33,80 +35,113 @@ class SavedVAE:
     ----------
     folder
         Where it is.
+    about
+        What it is.
     latent
-        Posterior means of the reference's cells, cells x n_latent float32.
+        Positions of the reference's cells, cells x n_latent float32.
     cells
         Names of the cells, in the order of ``latent``.
-    genes
-        Genes that the VAE was trained on, in the decoder's order.
     """
 
     folder: Path
+    about: VaeDescription
     latent: np.ndarray
     cells: list[str]
-    genes: list[str]
+
+    @property
+    def genes(self) -> list[str]:
+        """Genes that the VAE was trained on, in the decoder's order."""
+        return self.about.genes
+
+    @property
+    def geometry(self) -> Geometry:
+        """Geometry of the latent space."""
+        return GEOMETRIES[self.about.geometry]
 
     @cached_property
-    def decoder(self) -> LatentDecoder:
-        """Latent space -> expression of ``genes``; read at first use."""
+    def decoder(self) -> Decoder | None:
+        """Latent space -> expression of ``genes``, where the VAE has one; read at first use."""
         import torch
 
-        from stlatent.vae.decoder import LatentDecoder
+        from stlatent.vae.decoder import Decoder
 
         with reading(self.folder / WEIGHTS):
             weights = torch.load(self.folder / WEIGHTS, weights_only=True, map_location="cpu")
-            return LatentDecoder.from_state(weights["decoder"])
+            state = weights["decoder"]
+            return None if state is None else Decoder.from_state(state)
 
 
-def save(
-    folder: Path,
-    vae: TrainedVAE,
-    reference: AnnData,
-    settings: VAESettings,
-    facts: dict[str, Any],
-) -> None:
-    """Write latent space, weights, settings and history into ``folder``."""
+def save(folder: Path, cells: AnnData, training: Training, settings: str = "") -> VaeHistory:
+    """Write a trained VAE.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    cells
+        Reference after QC that it was trained on.
+    training
+        Of `stlatent.vae.registry.Backend.train`.
+    settings
+        Key of the settings of TRAIN_VAE and of the steps before it.
+
+    Returns
+    -------
+    The history, which is in the folder too.
+    """
     import torch
     from anndata import AnnData
 
+    vae, identifier = training.vae, slots.facts(cells)["source"]
     folder.mkdir(parents=True, exist_ok=True)
     latent = AnnData(
-        obs=reference.obs[[]],
-        obsm={slots.X_VAE: vae.latent},
-        uns={slots.UNS: slots.facts(reference)},
+        obs=cells.obs[[]], obsm={slots.X_VAE: vae.latent}, uns={slots.UNS: slots.facts(cells)}
     )
+    slots.note(latent, settings=settings)
     slots.write(latent, folder / LATENT, slots.LATENT)
-    torch.save({"vae": vae.state, "decoder": vae.decoder.state_dict()}, folder / WEIGHTS)
-    description = {**facts, "settings": asdict(settings), "genes": vae.genes}
-    (folder / ABOUT).write_text(json.dumps(description, indent=1) + "\n")
-    history = {
-        "id": facts["id"],
-        "epoch": list(range(len(vae.history["train_loss"]))),
-        "series": vae.history,
-        "best_epoch": vae.best_epoch,
-        "seconds": facts["seconds"],
-        "batch_sizes": facts.get("batch_sizes", [settings.batch_size]),
-    }
-    (folder / HISTORY).write_text(json.dumps(history) + "\n")
+    decoder = None if vae.decoder is None else vae.decoder.to_state()
+    torch.save({"vae": vae.state, "decoder": decoder}, folder / WEIGHTS)
+    VaeDescription(
+        id=identifier,
+        settings=settings,
+        vae=training.backend,
+        options=asdict(training.options),
+        genes=training.genes,
+        geometry=vae.geometry.name,
+        seed=training.run.seed,
+        device=training.run.device,
+        versions=training.versions,
+        seconds=training.seconds,
+        batch_sizes=training.batch_sizes,
+    ).write(folder / ABOUT)
+    history = VaeHistory(
+        id=identifier,
+        settings=settings,
+        vae=training.backend,
+        epoch=list(range(len(vae.history.get("train_loss", [])))),
+        series={name: list(values) for name, values in vae.history.items()},
+        best_epoch=vae.best_epoch,
+        seconds=training.seconds,
+        batch_sizes=training.batch_sizes,
+    )
+    history.write(folder / HISTORY)
+    return history
 
 
-def read_about(folder: str | Path) -> dict[str, Any]:
-    """Return what `save` noted about the VAE in ``folder``."""
-    with reading(Path(folder) / ABOUT):
-        return dict(json.loads((Path(folder) / ABOUT).read_text()))
+def read_about(folder: str | Path) -> VaeDescription:
+    """Return what the VAE in ``folder`` is."""
+    return VaeDescription.read(Path(folder) / ABOUT)
 
 
 def load(folder: str | Path) -> SavedVAE:
     """Read what `save` wrote."""
-    import numpy as np
-
     folder = Path(folder)
     latent = slots.read(folder / LATENT, slots.LATENT)
     return SavedVAE(
         folder=folder,
+        about=read_about(folder),
         latent=np.asarray(latent.obsm[slots.X_VAE], dtype=np.float32),
         cells=latent.obs_names.tolist(),
-        genes=read_about(folder)["genes"],
     )
 
 

@@ -19,7 +19,8 @@ from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_
 from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
 from stlatent.imputation.view import Views
-from stlatent.vae.decoder import LatentDecoder
+from stlatent.vae.decoder import Decoder, Layer
+from stlatent.vae.geometry import PLANE
 
 GENES = ["a", "b", "c", "d"]
 
@@ -36,12 +37,15 @@ class Space:
     """A latent space whose decoder knows a and d."""
 
     latent = np.array([[-3.0], [-3], [3], [3]], dtype=np.float32)
+    geometry = PLANE
     genes = ("a", "d")
-    decoder = LatentDecoder(
-        hidden_weight=torch.tensor([[1.0], [-1.0]]),
-        hidden_bias=torch.zeros(1, 2),
-        output_weight=torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
-        output_bias=torch.zeros(2),
+    decoder = Decoder(
+        (
+            Layer(torch.tensor([[1.0], [-1.0]]), torch.zeros(1, 2), "relu"),
+            Layer(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.zeros(2)),
+        ),
+        "softmax",
+        "share",
     )
 
 

@@ -35,6 +35,7 @@ from stlatent.report.chapters import (
     alignment,
     maps,
     quality,
+    training,
     trust,
 )
 from stlatent.report.page.blocks import Block
@@ -399,6 +400,21 @@ def test_published_methods_that_were_compared_with_are_to_be_cited(run: Run) -> 
     assert "tangram" not in about.overview(run)[0].body
 
 
+def test_the_vae_that_ran_is_named_and_cited(run: Run) -> None:
+    body = about.overview(run)[0].body
+    assert "reference (scVI) learns" in body and "10.1038/s41592-018-0229-2</a>)" in body
+    run.vaes.clear()
+    body = about.overview(run)[0].body
+    assert "reference learns" in body.replace("\n", " ") and "scVI" not in body
+
+
+def test_a_model_without_epochs_has_no_curves(run: Run) -> None:
+    series = {"explained_variance": [0.2, 0.1]}
+    for key, history in run.vaes.items():
+        run.vaes[key] = replace(history, epoch=[], series=series, best_epoch=None, batch_sizes=[])
+    assert training.vae_curves(run) == []
+
+
 def test_multiqc_builds_the_whole_report(files: list[Path], tmp_path: Path) -> None:
     write_report(read(files), tmp_path, tmp_path)
     versions = "ALIGN:\n  torch: 2.13.0\n"
@@ -486,7 +502,7 @@ def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
     from stlatent.report.chapters.training import vae_curves
 
     series: records.Series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
-    history = records.VaeHistory("r", "", [], series, None, 1.0, [128])
+    history = records.VaeHistory("r", "", "scvi", [], series, None, 1.0, [128])
     run = Run()
     run.add(history)
     assert vae_curves(run)[0].panels[0].lines == {

@@ -10,6 +10,7 @@ from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run import provenance
 from stlatent.report.run.model import Run
+from stlatent.vae import registry
 
 ID = "about"
 TITLE = "About this run"
@@ -35,8 +36,8 @@ WITHOUT = {"revision": "not a checkout", "container_engine": "none"}
 NO_IMAGES = """<p>The tasks ran without containers, in the Python environment beside the pipeline or in
 the one that was active. The versions of its packages are listed below.</p>"""
 
-METHOD = """<div class="stl-prose"><p>A variational autoencoder (scVI) learns a latent space from
-the single-cell reference and is then frozen. A graph encoder, which sees the measured genes of each
+METHOD = """<div class="stl-prose"><p>A model of the single-cell reference{models} learns a
+latent space and is then frozen. A graph encoder, which sees the measured genes of each
 location and its neighbours in the tissue, is trained to place the locations in that same space. A
 discriminator, trained first to tell the two apart, or another distance of the two (parameter
 <em>alignment</em>), then pushes the encoder until the two can no longer be told apart.
@@ -47,12 +48,11 @@ hidden from it for the purpose.</p>
 <p>Accuracy is measured by cross-validation over genes: a hidden gene is hidden from every step
 after quality control, gene selection included. stlatent and the baselines see the same genes and
 the same folds.</p>
-<p><b>Please cite</b> besides stlatent: scVI (Lopez <em>et al.</em>, Nature Methods 2018,
-<a href="https://doi.org/10.1038/s41592-018-0229-2">10.1038/s41592-018-0229-2</a>); SEDR
+<p><b>Please cite</b> besides stlatent: {papers}SEDR
 (Xu <em>et al.</em>, Genome Medicine 2024,
 <a href="https://doi.org/10.1186/s13073-024-01283-x">10.1186/s13073-024-01283-x</a>); the
 adversarial alignment of a graph autoencoder to a frozen VAE
-(<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>){methods}; Nextflow
+(<a href="https://arxiv.org/abs/2311.00330">arXiv 2311.00330</a>); {baselines}Nextflow
 (Di Tommaso <em>et al.</em>, Nature Biotechnology 2017,
 <a href="https://doi.org/10.1038/nbt.3820">10.1038/nbt.3820</a>); MultiQC
 (Ewels <em>et al.</em>, Bioinformatics 2016,
@@ -62,7 +62,14 @@ adversarial alignment of a graph autoencoder to a frozen VAE
 
 def overview(run: Run) -> list[Block]:
     """Return how it works, the facts of the run, what it is made of, and its parameters."""
-    method = METHOD.replace("{methods}", "".join(map(citation, compared_with(run))))
+    models = [registry.get(name) for name in trained_vaes(run)]
+    titles = ", ".join(model.title for model in models)
+    baselines = [citation(name, METHODS[name].cite) for name in compared_with(run)]
+    method = METHOD.format(
+        models=f" ({titles})" if titles else "",
+        papers="".join(citation(model.title, model.cite) for model in models),
+        baselines="".join(baselines),
+    )
     return [
         Html(id="about_method", title="How it works", body=method),
         *facts(run),
@@ -96,11 +103,16 @@ def compared_with(run: Run) -> list[str]:
     return [name for name in names if name in METHODS and METHODS[name].cite]
 
 
-def citation(method: str) -> str:
-    """Return a method with its paper, as an item of a list."""
-    paper, _, address = METHODS[method].cite.rpartition(", ")
-    name = address.removeprefix("https://").removeprefix("doi.org/")
-    return f'; {method} ({escape(paper)}, <a href="{address}">{name}</a>)'
+def trained_vaes(run: Run) -> list[str]:
+    """Return the names of the VAEs that were trained."""
+    return sorted({history.vae for history in run.vaes.values()})
+
+
+def citation(name: str, cite: str) -> str:
+    """Return a method with its paper, as an item of a list before others."""
+    paper, _, address = cite.rpartition(", ")
+    shown = address.removeprefix("https://").removeprefix("doi.org/")
+    return f'{escape(name)} ({escape(paper)}, <a href="{address}">{shown}</a>); '
 
 
 def fact(name: str, found: Any) -> tuple[str, Any]:

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from stlatent import slots
 from stlatent.expression import like_counts
-from stlatent.failures import DataError
-from stlatent.vae.decoder import LatentDecoder
-from stlatent.vae.interface import TrainedVAE, VAESettings
+from stlatent.vae.geometry import PLANE
+from stlatent.vae.interface import Run, TrainedVAE, TrainingOptions
+from stlatent.vae.registry import register
+from stlatent.vae.training import VALIDATION_SHARE, EarlyStopping, kl_weight, warmup_epochs
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from anndata import AnnData
 
-PATIENCE = 10
-# Epochs that gain less than this share of the validation loss change nothing downstream.
-MIN_RELATIVE_GAIN = 1e-3
-MIN_CELLS = 20
+    from stlatent.vae.decoder import Decoder
 
 
-def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
-    """Fold scVI's decoder (linear, batch norm, ReLU, linear, softmax) into a `LatentDecoder`.
+@dataclass(frozen=True)
+class Options(TrainingOptions):
+    """Options of scVI.
+
+    Attributes
+    ----------
+    n_latent
+        Dimensions of the latent space.
+    """
+
+    n_latent: int
+
+
+def export_decoder(module: Any, n_batches: int) -> Decoder:
+    """Fold scVI's decoder (linear, batch norm, ReLU, linear, softmax) into two layers.
 
     Parameters
     ----------
@@ -35,6 +47,10 @@ def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
     n_batches
         Number of batches the model was set up with.
     """
+    import torch
+
+    from stlatent.vae.decoder import Decoder, Layer
+
     linear, norm = module.decoder.px_decoder.fc_layers[0][:2]
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     offset = scale * (linear.bias - norm.running_mean) + norm.bias
@@ -43,31 +59,32 @@ def export_decoder(module: Any, n_batches: int) -> LatentDecoder:
     columns = linear.weight[:, n_latent:] if n_batches > 1 else torch.zeros_like(offset)[:, None]
     hidden_bias = (scale[:, None] * columns).T + offset
     output = module.decoder.px_scale_decoder[0]
-    parts = (scale[:, None] * linear.weight[:, :n_latent], hidden_bias, output.weight, output.bias)
-    return LatentDecoder(*(part.detach().cpu().clone() for part in parts))
+    weight = scale[:, None] * linear.weight[:, :n_latent]
+    layers = (
+        Layer(_frozen(weight), _frozen(hidden_bias), "relu"),
+        Layer(_frozen(output.weight), _frozen(output.bias)),
+    )
+    return Decoder(layers, "softmax", "share")
 
 
-def _early_stopping(warmup_epochs: int) -> Any:
-    """Return a callback that ends the training when `PATIENCE` epochs gain too little.
+def _frozen(weights: torch.Tensor) -> torch.Tensor:
+    return weights.detach().cpu().clone()
 
-    Lightning's own asks for an absolute gain, but the scale of the loss grows with genes and depth.
-    """
+
+def _early_stopping(warmup: int) -> Any:
+    """Return `EarlyStopping` as a callback; Lightning's own asks for an absolute gain."""
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     class RelativeEarlyStopping(Callback):
         def __init__(self) -> None:
-            self.best = float("inf")
-            self.waited = 0
+            self.stopping = EarlyStopping(warmup)
 
         def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            if trainer.sanity_checking or trainer.current_epoch < warmup_epochs:
+            if trainer.sanity_checking:
                 return
             loss = float(trainer.callback_metrics["elbo_validation"])
-            if self.best == float("inf") or self.best - loss > MIN_RELATIVE_GAIN * abs(self.best):
-                self.best, self.waited = loss, 0
-                return
-            self.waited += 1
-            trainer.should_stop = trainer.should_stop or self.waited >= PATIENCE
+            if self.stopping.should_stop(trainer.current_epoch, loss):
+                trainer.should_stop = True
 
     return RelativeEarlyStopping()
 
@@ -76,61 +93,58 @@ def _series(column: pd.DataFrame) -> list[float]:
     return [float(value) for value in column.to_numpy().ravel()]
 
 
-def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> TrainedVAE:
+@register(
+    "scvi",
+    Options,
+    title="scVI",
+    package="scvi-tools",
+    cite="Lopez et al., Nature Methods 2018, https://doi.org/10.1038/s41592-018-0229-2",
+)
+def train(cells: AnnData, genes: list[str], options: Options, run: Run) -> TrainedVAE:
     """Train scVI on ``genes`` of the reference.
 
     Parameters
     ----------
-    adata
-        Reference with raw counts in ``X``, or other values, of which the VAE sees what is
+    cells
+        Reference with raw counts in ``X``, or other values, of which the VAE gets what is
         `like_counts`; its batch key is honoured.
     genes
         Genes to model.
-    settings
-        Explicit epochs and KL warm-up: scvi's own warm-up of 400 epochs never ends on large data.
-
-    Raises
-    ------
-    DataError
-        With fewer than `MIN_CELLS` cells.
+    options
+        Epochs and KL warm-up are explicit: scvi's own warm-up of 400 epochs never ends on large
+        data.
+    run
+        Seed and device.
 
     Returns
     -------
-    Latent posterior means for every cell of ``adata``, the decoder and the history.
+    Posterior means of every cell, the decoder and the history; the weights are those of the last
+    epoch.
     """
     import scvi
 
-    scvi.settings.seed = settings.seed
+    scvi.settings.seed = run.seed
     scvi.settings.verbosity = logging.ERROR
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*num_workers.*")
     warnings.filterwarnings("ignore", message="The number of training batches")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
-    if adata.n_obs < MIN_CELLS:
-        msg = (
-            f"the reference has {adata.n_obs} cells after quality control, at least {MIN_CELLS} are "
-            "needed; lower reference_min_counts and reference_min_genes or use a larger reference"
-        )
-        raise DataError(msg)
-    subset = adata[:, genes].copy()
-    if not slots.facts(adata)["counts"]:
+    subset = cells[:, genes].copy()
+    if not slots.facts(cells)["counts"]:
         # A Gaussian over logarithms finds types of cells less well.
-        subset.X = like_counts(adata)[:, adata.var_names.get_indexer(genes)]
+        subset.X = like_counts(cells)[:, cells.var_names.get_indexer(genes)]
         warnings.filterwarnings("ignore", message=".*unnormalized count data.*")
         warnings.filterwarnings("ignore", message="The value argument must be within the support.*")
-    batch_key = slots.facts(adata).get("batch_key")
+    batch_key = slots.facts(cells).get("batch_key")
     scvi.model.SCVI.setup_anndata(subset, batch_key=batch_key)
-    model = scvi.model.SCVI(
-        subset,
-        n_latent=settings.n_latent,
-        gene_likelihood="zinb",
-    )
-    warmup = min(settings.kl_warmup_epochs, max(settings.max_epochs // 2, 1))
+    model = scvi.model.SCVI(subset, n_latent=options.n_latent, gene_likelihood="zinb")
+    warmup = warmup_epochs(options)
     model.train(
-        max_epochs=settings.max_epochs,
-        batch_size=settings.batch_size,
-        accelerator="gpu" if settings.device == "cuda" else "cpu",
+        max_epochs=options.max_epochs,
+        batch_size=options.batch_size,
+        train_size=1 - VALIDATION_SHARE,
+        accelerator="gpu" if run.device == "cuda" else "cpu",
         devices=1,
         check_val_every_n_epoch=1,
         callbacks=[_early_stopping(warmup)],
@@ -144,14 +158,13 @@ def train_scvi(adata: AnnData, genes: list[str], settings: VAESettings) -> Train
     }
     # scvi logs the weight every tenth step only.
     epochs = range(len(history["train_loss"]))
-    history["kl_weight"] = [min(epoch / warmup, 1.0) if warmup else 1.0 for epoch in epochs]
+    history["kl_weight"] = [kl_weight(epoch, warmup) for epoch in epochs]
     model.module.eval()
-    latent = model.get_latent_representation().astype(np.float32)
     return TrainedVAE(
-        latent=latent,
+        latent=model.get_latent_representation().astype(np.float32),
+        geometry=PLANE,
         decoder=export_decoder(model.module, model.summary_stats.n_batch),
-        genes=list(genes),
-        state={name: value.cpu() for name, value in model.module.state_dict().items()},
         history=history,
         best_epoch=int(np.nanargmin(history["validation_loss"])),
+        state={name: value.cpu() for name, value in model.module.state_dict().items()},
     )
