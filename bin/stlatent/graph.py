@@ -15,7 +15,7 @@ from stlatent.correlation import is_constant
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# Pairs drawn for each non-edge that is wanted.
+# Pairs drawn for each non-edge that is needed.
 OVERSAMPLING = 2
 
 

@@ -16,8 +16,8 @@ def with_smaller_batches[T](
 ) -> tuple[T, list[int]]:
     """Call ``run(batch_size)``, and with half of it for as long as the GPU's memory runs out.
 
-    Every call has to start from the seed, so that its result is that of a run which asked for its
-    batch size in the first place.
+    Every call has to start from the seed, so that its result is that of a run which had its
+    batch size from the first.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
 from stlatent.imputation.candidates import CANDIDATES
 from stlatent.imputation.imputer import STACK
-from stlatent.records import Failure
+from stlatent.records import AlignmentHistory, Failure
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reliability
 from stlatent.vae import storage
@@ -119,6 +119,20 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         fold = {"sample": "s", "fold": name, "hidden": away, "panel": panel}
         (folder / f"fold_{name}.json").write_text(json.dumps(fold))
     return Case(folder, folder / "s.h5ad", hidden)
+
+
+def test_align_notes_what_later_steps_take_from_it(case: Case) -> None:
+    aligned = anndata.read_h5ad(case.align("1", None, "--settings", "a1b2", "--n-neighbors", "6"))
+    history = AlignmentHistory.read(case.folder / "h")
+    noted = slots.facts(aligned)
+    assert (noted["settings"], noted["fold"], noted["n_neighbors"]) == ("a1b2", "1", 6)
+    assert (history.settings, history.fold, history.n_neighbors) == ("a1b2", "1", 6)
+    assert history.warm_up_accuracy is None
+    better = max(reversed(history.validation), key=lambda slot: history.validation[slot] or -1)
+    assert noted["imputation_space"] == history.imputation_space == better
+    assert len(noted["inner_folds"]) == 3
+    assert case.align("all").exists()
+    assert AlignmentHistory.read(case.folder / "h").warm_up_accuracy is not None
 
 
 def test_same_seed_gives_identical_imputed_values(case: Case) -> None:

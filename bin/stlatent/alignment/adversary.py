@@ -10,7 +10,7 @@ import torch
 from stlatent.alignment import losses
 from stlatent.alignment.model import Discriminator
 
-# In units of the whitened space, whose spread is 1: below it the discriminator sees nothing.
+# In units of the whitened space, whose spread is 1: the discriminator tells nothing finer apart.
 NOISE = 0.1
 GRADIENT_PENALTY = 1.0
 

@@ -33,16 +33,16 @@ def composition_weights(latent: np.ndarray, positions: np.ndarray, seed: int) ->
     positions
         Of the tissue in the same space, before it is matched, locations x dimensions.
     seed
-        Of the clustering and of the subsets of cells and locations that are asked.
+        Of the clustering and of the subsets of cells and locations that are compared.
     """
     rng = np.random.default_rng(seed)
     n_clusters = max(1, min(N_CLUSTERS, len(latent) // CELLS_PER_CLUSTER))
     known = rng.permutation(len(latent))[:MAX_CELLS]
-    asked = positions[rng.permutation(len(positions))[:MAX_SPOTS]]
+    some = positions[rng.permutation(len(positions))[:MAX_SPOTS]]
     clusters = KMeans(n_clusters, n_init=3, random_state=seed).fit(latent[known])
     of_cells = clusters.predict(latent)
     nearest = NearestNeighbors(n_neighbors=min(N_NEAREST, len(known))).fit(latent[known])
-    votes = of_cells[known][nearest.kneighbors(asked, return_distance=False)]
+    votes = of_cells[known][nearest.kneighbors(some, return_distance=False)]
     found = np.bincount(votes.ravel(), minlength=n_clusters) / votes.shape[1] + 1
     size = np.maximum(np.bincount(of_cells, minlength=n_clusters), 1)
     weights = (found / size)[of_cells]

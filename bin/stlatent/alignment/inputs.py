@@ -19,7 +19,7 @@ MIN_PANEL = 3
 
 @dataclass(frozen=True)
 class AlignmentInputs:
-    """What the trainer sees.
+    """What one alignment is trained on.
 
     Attributes
     ----------

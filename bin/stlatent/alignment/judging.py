@@ -1,4 +1,4 @@
-"""How well tissue and reference can be told apart, by discriminators that never saw what they judge."""
+"""How well tissue and reference can be told apart, judged on what no discriminator trained on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cross_fitted_accuracy(
     train: Callable[[torch.Tensor, Cells], Adversary],
     rng: np.random.Generator,
 ) -> float | None:
-    """Return the balanced accuracy of discriminators on locations and cells they never saw.
+    """Return the balanced accuracy of discriminators on what they were not trained on.
 
     `N_FOLDS` discriminators are each trained without a fifth of both, which they then judge, so
     that every location and every cell counts once. Cells count by their shares. Accuracy on a

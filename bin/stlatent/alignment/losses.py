@@ -24,11 +24,11 @@ def transfer_loss(
     predicted, truth
         Spots x genes, standardised per gene.
     hidden
-        Genes that the encoder did not see in this step, boolean.
+        Genes hidden from the encoder in this step, boolean.
 
     Returns
     -------
-    Mean of (1 - correlation) over hidden genes, plus half of the same over seen genes and over
+    Mean of (1 - correlation) over hidden genes, plus half of the same over visible genes and over
     spots.
     """
     by_gene = 1 - correlation(predicted, truth, dim=0)

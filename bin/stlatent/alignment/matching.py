@@ -88,6 +88,6 @@ MATCHINGS = {
     "paper": Matching("paper", adversarial_weight=0.5, anchored=False),
     "sinkhorn": Matching("sinkhorn", divergence=sinkhorn_divergence, divergence_weight=10.0),
     "mmd": Matching("mmd", divergence=mmd, divergence_weight=30.0),
-    # The VGAE trains on for as many epochs, so that all ways see the tissue equally often.
+    # The VGAE trains on for as many epochs, so that every way takes as many steps.
     "none": Matching("continued"),
 }

@@ -177,7 +177,7 @@ class Trainer:
         n_genes = self.tissue.shape[1]
         rng = np.random.default_rng(self.settings.seed)
         spots = torch.as_tensor(rng.permutation(len(self.tissue))[: self.settings.batch_size])
-        # The same cells whenever it is asked, and none of the training's randomness.
+        # The same cells at every call, and none of the training's randomness.
         chosen = rng.permutation(len(self.latent))[: self.settings.n_anchors]
         cells = torch.as_tensor(chosen, device=self.latent.device)
         found = []
