@@ -183,7 +183,7 @@ def test_scripts_without_a_step_end_with_the_same_statuses(tmp_path):
     (tmp_path / "q.h5ad").write_bytes(b"\x89HDF\r\n\x1a\n")
     run = subprocess.run(
         [sys.executable, ROOT / "bin" / "select_genes.py", "--reference", tmp_path / "q.h5ad",
-         "--output", tmp_path / "o", "--failure", tmp_path / "f"],
+         "--n-top", "5", "--output", tmp_path / "o", "--failure", tmp_path / "f"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == DAMAGED_EXIT, run.stderr

@@ -234,7 +234,8 @@ def split(tissue: anndata.AnnData, folder: Path, choice: str) -> list[dict]:
         split_genes,
         ["--spatial", str(folder / "s.h5ad"), "--reference", str(folder / "r.h5ad"),
          "--hvg", str(folder / "hvg.txt"), "--n-folds", "2", "--evaluation-genes", "10",
-         "--genes", choice, "--output-dir", str(folder / "folds"),
+         "--genes", choice, "--n-alignment-genes", "500", "--seed", "0", "--output-dir",
+         str(folder / "folds"),
          "--failure", str(folder / "failure.json")],
     )  # fmt: skip
     assert done.exit_code in (0, 66), done.output
@@ -327,7 +328,8 @@ def test_scripts(tissue: anndata.AnnData, tmp_path: Path) -> None:
         split_genes,
         ["--spatial", str(paths["spatial"]), "--reference", str(paths["reference"]),
          "--hvg", str(hvg), "--n-folds", "2", "--evaluation-genes", "10",
-         "--n-alignment-genes", "8", "--output-dir", str(folder), "--failure", str(failure)],
+         "--genes", "hvg", "--n-alignment-genes", "8", "--seed", "0", "--output-dir", str(folder),
+         "--failure", str(failure)],
     )  # fmt: skip
     assert split.exit_code == 0, split.output
     assert sorted(path.name for path in folder.iterdir()) == [
