@@ -32,7 +32,7 @@ from sklearn.neighbors import NearestNeighbors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-from stlatent import devices, readers, slots
+from stlatent import devices, slots
 from stlatent.alignment.composition import composition_weights
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.matching import MATCHINGS
@@ -42,6 +42,7 @@ from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
 from stlatent.inputs.ingestion import ingest
+from stlatent.readers import load
 from stlatent.records import Request, Thresholds
 from stlatent.vae import storage
 
@@ -80,7 +81,7 @@ class Pair:
 
 def read(path: Path, kind: slots.Kind, name: str, columns: dict[str, str]) -> AnnData:
     """Read one modality as INGEST and QUALITY_CONTROL do, keeping the columns it has."""
-    found = readers.read(path, kind, None, list(columns.values()))
+    found = load.read(path, kind, None, list(columns.values()))
     adata = ingest(
         found, Request(name, kind, **{k: c for k, c in columns.items() if c in found.obs})
     )
@@ -116,7 +117,7 @@ def classes(labels: Array | None, pair: str, modality: str) -> Array | None:
 
 def read_pair(data: Path, name: str, cache: Path, max_spots: int) -> Pair:
     """Read a pair; of large tissues a random part."""
-    spatial = readers.read(data / name / "spatial.h5ad", "spatial", None, list(TISSUE_LABELS))
+    spatial = load.read(data / name / "spatial.h5ad", "spatial", None, list(TISSUE_LABELS))
     spatial = qc.filter_data(ingest(spatial, Request(name, "spatial")), SPATIAL_QC)[0]
     spatial = spatial[latent.subset(spatial.n_obs, max_spots, SEED)].copy()
     keys = {"batch_key": BATCH_COLUMN, "label_key": LABEL_COLUMN}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from stlatent import readers, slots
+from stlatent import slots
 from stlatent.failures import exit_codes
 from stlatent.inputs.checksums import checksums
+from stlatent.readers.describe import describe
 from stlatent.records import Checksums
 
 
@@ -30,9 +31,9 @@ def main(
     sums: Path,
 ) -> None:
     """Describe one input; a file that cannot be read is described as such."""
-    description = readers.describe(path, kind, coordinates, identifier)
+    description = describe(path, kind, coordinates, identifier)
     description.write(output)
-    # A file or folder in no known format is turned down: whatever its size, it is not read.
+    # The run refuses a file or folder in no known format; it may be of any size.
     data = checksums(path) if description.format else []
     Checksums(identifier, kind, data, checksums(coordinates) if coordinates else []).write(sums)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, readers, slots
+from stlatent import failures, slots
 from stlatent.inputs.ingestion import ingest
+from stlatent.readers.load import read
 from stlatent.records import FailureKind, Request
 
 
@@ -35,7 +36,7 @@ def main(
     subject: FailureKind = "sample" if kind == "spatial" else "reference"
     with failures.step("INGEST", request.id, subject, failure):
         contract = slots.INGESTED_SPATIAL if kind == "spatial" else slots.INGESTED_REFERENCE
-        found = readers.read(path, kind, coordinates, request.columns.values())
+        found = read(path, kind, coordinates, request.columns.values())
         adata = ingest(found, request)
         slots.write(adata, output, contract)
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from builders.project import ROOT, damage_inside
-from stlatent import failures, readers, slots
+from stlatent import failures, slots
 from stlatent.failures import (
     DAMAGED_EXIT,
     DISK_FULL_EXIT,
@@ -28,6 +28,8 @@ from stlatent.failures import (
     OUT_OF_MEMORY_EXIT,
     DataError,
 )
+from stlatent.readers.describe import describe
+from stlatent.readers.load import read
 from stlatent.records import DeadTask, Failure, Fold
 from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
@@ -204,16 +206,16 @@ def test_a_file_that_may_not_be_read_names_it_and_the_cure(tmp_path, monkeypatch
     monkeypatch.setattr("pandas.read_csv", raising(PermissionError(errno.EACCES, "denied")))
     expected = r"'mine.csv' cannot be read: permission .* Cure: let the user that runs"
     with pytest.raises(DataError, match=expected):
-        readers.read(path, "reference")
+        read(path, "reference")
 
 
 def test_a_fault_of_the_file_system_is_not_blamed_on_the_file(tmp_path, monkeypatch):
     path = tmp_path / "mine.h5ad"
     path.touch()
     monkeypatch.setattr("h5py.File", raising(OSError(errno.EIO, "Input/output error")))
-    for read in (readers.read, readers.describe):
+    for opened in (read, describe):
         with pytest.raises(OSError, match="Input/output error"):
-            read(path, "reference")
+            opened(path, "reference")
 
 
 def test_an_h5ad_that_is_broken_inside_is_described_as_unreadable(tmp_path):
@@ -223,7 +225,7 @@ def test_an_h5ad_that_is_broken_inside_is_described_as_unreadable(tmp_path):
         path, compression="gzip"
     )
     damage_inside(path)
-    described = readers.describe(path, "reference")
+    described = describe(path, "reference")
     assert "cut short, damaged" in described.unreadable
     assert "Cure: copy or download the file again" in described.unreadable
 

@@ -1,4 +1,4 @@
-"""Check the content of every input of the samplesheet, and settle what the run will do."""
+"""Check the content of every input of the samplesheet, and plan what the run will do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from stlatent.readers import h5ad
+from stlatent.readers.registry import COORDINATES_CURE, FORMATS, without_suffix
 from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
 from stlatent.records import (
     Description,
@@ -27,7 +29,6 @@ KEYS: dict[Kind, dict[str, str]] = {
     "reference": {"batch_key": "batch_key", "label_key": "label_key"},
     "spatial": {"label_key": "spatial_label_key", "section_key": "section_key"},
 }
-SUFFIXES = re.compile(r"\.(h5ad|h5|csv|tsv|txt)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Inputs:
     descriptions
         By id, ``<kind>_<line of the first row that uses the file>``.
     sources
-        Id of the file that a row uses, by kind and line; one file with other coordinates is another.
+        Id of the file that a row uses, by kind and line. A file with other coordinates has another id.
     missing
         Ids of files that do not exist.
     """
@@ -110,7 +111,7 @@ def failures(inputs: Inputs) -> list[Failure]:
 
 
 def warnings(inputs: Inputs) -> list[InputWarning]:
-    """Return what a user should look at although the sample can run: once a file and its use."""
+    """Return what a user should look at although the sample can run, once for each file and use."""
     found: dict[tuple[str, str], InputWarning] = {}
     for row in inputs.rows:
         for kind in KEYS:
@@ -190,12 +191,12 @@ def _file_problems(row: SheetRow, kind: Kind, inputs: Inputs) -> Iterator[Proble
 
 def _doubts(row: SheetRow, kind: Kind, found: Description) -> Iterator[str]:
     name = _file(row.path(kind))
-    # Of counts any matrix may be taken.
-    if found.format == "h5ad" and found.matrix != "X" and not found.counts:
+    # Counts are right wherever they are.
+    if found.matrix in (h5ad.LAYER, h5ad.RAW) and not found.counts:
         yield (
             f"{kind} file '{name}': X holds negative values, as scaled data do, and no matrix holds"
-            f" counts; {found.matrix} was taken. Cure: none is needed if that holds logarithms;"
-            " raw counts (in X, layers['counts'] or raw.X) are better"
+            f" counts, so the run uses {found.matrix}. Cure: none if it holds logarithms; raw"
+            " counts (in X, layers['counts'] or raw.X) are better"
         )
     overlap = found.overlap
     if kind == "spatial" and overlap and not row.section_key:
@@ -205,8 +206,8 @@ def _doubts(row: SheetRow, kind: Kind, found: Description) -> Iterator[str]:
             else "add a column of obs with the section of each location, and name it in section_key"
         )
         yield (
-            f"spatial file '{name}': {overlap.sign}, as those of several sections in one file do;"
-            f" without section_key they count as neighbours. Cure: if so, {cure}"
+            f"spatial file '{name}': {overlap.sign}; the file may hold several sections. Without"
+            f" section_key the run takes such locations for neighbours. Cure: if it does, {cure}"
         )
 
 
@@ -256,11 +257,8 @@ def _no_coordinates(row: SheetRow, found: Description, problem: str) -> Problem:
             problem,
             "list every observation of the spatial file once, by its name, with columns x and y",
         )
-    cure = (
-        "add obsm['spatial'] or columns x and y of obs, or name a table in column coordinates"
-        if found.format == "h5ad"
-        else "name a table of observations with columns x and y in column coordinates"
-    )
+    known = FORMATS.get(found.format or "")
+    cure = known.coordinates_cure if known else COORDINATES_CURE
     return Problem(row.line, "spatial", row.spatial, problem, cure)
 
 
@@ -341,7 +339,7 @@ def _file(path: str) -> str:
 
 def _readable(path: str) -> str:
     pure = PurePosixPath(path)
-    stem = SUFFIXES.sub("", pure.name)
+    stem = without_suffix(pure.name)
     folder = pure.parent.name
     name = f"{folder}_{stem}" if folder.strip(".") else stem
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")

@@ -1,16 +1,13 @@
-"""SHA-256 and size of what a user gave: a file, or the files of a folder that the readers open."""
+"""SHA-256 and size of an input: a file, or the files of a folder that its reader opens."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from stlatent.readers.mtx import INSIDE
+from stlatent.readers.registry import recognised
 from stlatent.records import InputFile
-
-MATRIX = ("*matrix.mtx", "*features.tsv", "*genes.tsv", "*barcodes.tsv")
 
 
 def checksums(path: Path) -> list[InputFile]:
@@ -23,19 +20,15 @@ def checksums(path: Path) -> list[InputFile]:
 
     Returns
     -------
-    In a folder names are relative to it, and only what the readers open is read: the rest, which
-    may be images or alignments of any size, has no checksum.
+    In a folder names are relative to it, and only what the reader of its format opens is read: the
+    rest, which may be images or alignments of any size, has no checksum.
     """
     if not path.is_dir():
         return [_checksum(path, path.name)]
     found = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    return [_checksum(file, name, is_opened(name)) for name, file in sorted(found.items())]
-
-
-def is_opened(name: str) -> bool:
-    """Return whether a reader opens this file of a folder; in folders below it, coordinates alone."""
-    is_matrix = any(fnmatchcase(name.removesuffix(".gz"), known) for known in MATRIX)
-    return name in INSIDE or ("/" not in name and is_matrix)
+    known = recognised(path)
+    opened = set(known.members(path)) if known else set()
+    return [_checksum(file, name, file in opened) for name, file in sorted(found.items())]
 
 
 def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

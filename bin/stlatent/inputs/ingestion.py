@@ -19,7 +19,7 @@ def ingest(adata: AnnData, request: Request) -> AnnData:
     Parameters
     ----------
     adata
-        As `stlatent.readers.read` returns it.
+        As `stlatent.readers.load.read` returns it.
     request
         Names the source and columns of ``obs``.
 

@@ -12,21 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from stlatent.readers.registry import coordinates_candidates
 from stlatent.records import Problem, Sheet, SheetRow
 
 DELIMITER_NAMES = {";": "semicolons", "\t": "tabs"}
-TABLE_SUFFIX = re.compile(r"\.(csv|tsv|txt|h5)(\.gz)?$", re.IGNORECASE)
 OPTIONAL = ("batch_key", "label_key", "spatial_label_key", "section_key", "coordinates")
-POSITIONS = (
-    "coordinates.csv",
-    "coordinates.tsv",
-    "spatial/tissue_positions.csv",
-    "spatial/tissue_positions_list.csv",
-    "spatial/tissue_positions.parquet",
-    "tissue_positions.csv",
-    "tissue_positions_list.csv",
-    "tissue_positions.parquet",
-)
 
 
 @dataclass(frozen=True)
@@ -93,22 +83,6 @@ def format_problems(problems: Sequence[Problem], sheet: str) -> str:
     return "\n".join([header, *items]) + "\n"
 
 
-def coordinates_candidates(path: str) -> list[str]:
-    """Return where coordinates of a spatial input may lie, likeliest first.
-
-    Paths have the form of ``path`` (relative, absolute or an address). An h5ad holds its own.
-    """
-    if path.endswith(".h5ad"):
-        return []
-    folder, slash, name = path.rstrip("/").rpartition("/")
-    beside = [f"{folder}{slash}{position}" for position in POSITIONS]
-    if not TABLE_SUFFIX.search(name):
-        return [f"{path.rstrip('/')}/{position}" for position in POSITIONS] + beside
-    stem = f"{folder}{slash}{TABLE_SUFFIX.sub('', name)}"
-    own = [f"{stem}{tail}" for tail in ("_coordinates.csv", ".coordinates.csv")]
-    return [candidate for candidate in own + beside if candidate != path]
-
-
 def _read_rows(content: bytes, columns: Columns) -> tuple[list[Row], list[Problem]]:
     text, problem = _decode(content)
     if problem:
@@ -125,7 +99,7 @@ def _read_rows(content: bytes, columns: Columns) -> tuple[list[Row], list[Proble
     if wrong:
         return [], [wrong]
     problems += _header_problems(line, names, columns)
-    names = _meant(names, columns)
+    names = _corrected(names, columns)
     rows = []
     for number, fields in records[1:]:
         row, found = _row(number, fields, names)
@@ -217,19 +191,19 @@ def _header_problems(line: int, names: list[str], columns: Columns) -> Iterator[
                 f"{rename}remove it; columns are {', '.join(known)}",
             )
     for name in columns.required:
-        if name not in _meant(names, columns):
+        if name not in _corrected(names, columns):
             yield Problem(line, name, None, "the column is missing", f"add a column '{name}'")
 
 
-def _meant(names: list[str], columns: Columns) -> list[str]:
+def _corrected(names: list[str], columns: Columns) -> list[str]:
     """Replace unknown names by the absent columns that they resemble, so that rows are checked."""
-    meant = list(names)
+    corrected = list(names)
     for position, name in enumerate(names):
-        absent = [known for known in columns.properties if known not in meant]
+        absent = [known for known in columns.properties if known not in corrected]
         nearest = get_close_matches(name.lower(), absent, n=1)
         if nearest and name not in columns.properties:
-            meant[position] = nearest[0]
-    return meant
+            corrected[position] = nearest[0]
+    return corrected
 
 
 def _row(line: int, fields: list[str], names: list[str]) -> tuple[list[Row], list[Problem]]:
@@ -270,10 +244,10 @@ def _value_problems(row: Row, columns: Columns) -> Iterator[Problem]:
 
 
 def _name_problems(rows: Sequence[Row]) -> Iterator[Problem]:
-    seen: dict[str, Row] = {}
+    firsts: dict[str, Row] = {}
     for row in rows:
         name = row.values.get("sample", "")
-        first = seen.setdefault(name.lower(), row)
+        first = firsts.setdefault(name.lower(), row)
         if not name or first is row:
             continue
         same = name == first.values["sample"]
@@ -288,13 +262,13 @@ def _name_problems(rows: Sequence[Row]) -> Iterator[Problem]:
 
 
 def _record(row: Row) -> SheetRow:
-    given = {name: row.values.get(name) or None for name in OPTIONAL}
+    optional = {name: row.values.get(name) or None for name in OPTIONAL}
     path = row.values["spatial"]
     return SheetRow(
         line=row.line,
         sample=row.values.get("sample", ""),
         spatial=path,
         reference=row.values["reference"],
-        **given,
-        coordinates_candidates=[] if given["coordinates"] else coordinates_candidates(path),
+        **optional,
+        coordinates_candidates=[] if optional["coordinates"] else coordinates_candidates(path),
     )

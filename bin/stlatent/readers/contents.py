@@ -19,7 +19,7 @@ def as_names(index: pd.Index[Any]) -> pd.Index[str]:
 
 @dataclass
 class Contents:
-    """One input as its reader sees it.
+    """What a reader found in one input.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stlatent.readers.delimited import Layout, sniff
+from stlatent.readers.delimited import Layout, is_number, sniff
 from stlatent.readers.errors import CoordinatesError
 
 COLUMN_PAIRS = (
@@ -100,7 +100,7 @@ def read_coordinates(path: Path) -> Coordinates:
     Raises
     ------
     CoordinatesError
-        When columns of names and coordinates cannot be told, or names repeat.
+        When it has no columns of names or of coordinates, or names repeat.
     """
     table = _read_table(path)
     pair = column_pair(table.columns)
@@ -139,8 +139,8 @@ def match(names: pd.Index[str], coordinates: Coordinates) -> tuple[np.ndarray, n
     repeated = inside[inside.duplicated()].unique()
     if len(repeated):
         msg = (
-            f"{len(repeated)} names are those of several observations of the spatial file (such as"
-            f" {_some(repeated)}), which '{coordinates.name}' cannot tell apart; give every"
+            f"{len(repeated)} names belong to several observations of the spatial file (such as"
+            f" {_some(repeated)}), so '{coordinates.name}' cannot tell these apart; give every"
             " observation a name of its own in both files"
         )
         raise CoordinatesError(msg)
@@ -191,7 +191,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _names_without_header(layout: Layout, name: str) -> list[str] | None:
-    if not all(_is_number(value) for value in layout.first[1:]) or len(layout.first) < 2:
+    if not all(is_number(value) for value in layout.first[1:]) or len(layout.first) < 2:
         return None
     if len(layout.first) == len(VISIUM_COLUMNS):
         return list(VISIUM_COLUMNS)
@@ -224,14 +224,6 @@ def _refuse_repeats(ids: pd.Series[str], name: str) -> None:
     if len(repeated):
         msg = f"'{name}' lists {len(repeated)} observations more than once ({_some(repeated)})"
         raise CoordinatesError(msg)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _some(names: pd.Index[str]) -> str:

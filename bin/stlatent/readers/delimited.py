@@ -1,4 +1,4 @@
-"""How a delimited text file is laid out, told from its first lines."""
+"""How a delimited text file is laid out, by its first lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def sniff(path: Path) -> Layout:
-    """Tell the delimiter (tab, comma, semicolon or space) by the first line.
+    """Find the delimiter (tab, comma, semicolon or space) in the first line.
 
     Raises
     ------
@@ -48,3 +48,12 @@ def sniff(path: Path) -> Layout:
         raise DataError(msg)
     fields = list(csv.reader(head, delimiter=delimiter))
     return Layout(delimiter, fields[0], fields[1] if len(fields) > 1 else [])
+
+
+def is_number(value: str) -> bool:
+    """Whether a field holds a number."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import h5py
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from stlatent.failures import DataError
-from stlatent.readers.contents import Contents
-from stlatent.readers.coordinates import Coordinates, column_pair
 from stlatent.readers.registry import register
-from stlatent.readers.symbols import symbols
-from stlatent.readers.values import choose
 
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+    import pandas as pd
+
+    from stlatent.readers.contents import Contents
+    from stlatent.readers.coordinates import Coordinates
+
+LAYER, RAW = "layers['counts']", "raw.X"
 OBSM_KEYS = ("spatial", "X_spatial")
 
 
-@register("h5ad", "AnnData (.h5ad)", lambda path: path.suffix == ".h5ad")
+@register(
+    "h5ad",
+    "AnnData (.h5ad)",
+    rank=10,
+    suffixes=(".h5ad",),
+    coordinates_cure="add obsm['spatial'] or columns x and y of obs, or "
+    "name a table in column coordinates",
+)
 @contextmanager
 def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents]:
     """Open an h5ad file without loading its matrices.
@@ -29,6 +37,8 @@ def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents
     The first of ``X``, ``layers['counts']`` and ``raw.X`` that holds counts is taken; when none
     does, ``X``, or the first without negative values when ``X`` holds some.
     """
+    import h5py
+
     with h5py.File(path, "r") as file:
         if "obs" not in file or "var" not in file:
             msg = "the file is HDF5 but no AnnData: it has no obs or no var"
@@ -40,12 +50,13 @@ def open_h5ad(path: Path, _coordinates: Coordinates | None) -> Iterator[Contents
 
 
 def _parts_on_disk(file: h5py.File) -> dict[str, Any]:
+    import numpy as np
     from anndata.io import read_elem
 
     matrices = {
         "X": file.get("X"),
-        "layers['counts']": file.get("layers/counts"),
-        "raw.X": file.get("raw/X"),
+        LAYER: file.get("layers/counts"),
+        RAW: file.get("raw/X"),
     }
     var = read_elem(file["var"])
     raw_var = read_elem(file["raw/var"]) if "raw/var" in file else var
@@ -61,13 +72,14 @@ def _parts_on_disk(file: h5py.File) -> dict[str, Any]:
 
 def _parts_of_old_version(path: Path) -> dict[str, Any]:
     import anndata
+    import numpy as np
 
     adata = anndata.read_h5ad(path)
     raw = adata.raw
     matrices = {
         "X": adata.X,
-        "layers['counts']": adata.layers.get("counts"),
-        "raw.X": None if raw is None else raw.X,
+        LAYER: adata.layers.get("counts"),
+        RAW: None if raw is None else raw.X,
     }
     return {
         "matrices": {name: matrix for name, matrix in matrices.items() if matrix is not None},
@@ -79,11 +91,15 @@ def _parts_of_old_version(path: Path) -> dict[str, Any]:
 
 
 def _contents(parts: dict[str, Any]) -> Contents:
+    from stlatent.readers.contents import Contents
+    from stlatent.readers.symbols import symbols
+    from stlatent.readers.values import choose
+
     if not parts["matrices"]:
         msg = "the file holds no matrix (neither X, layers['counts'] nor raw.X)"
         raise DataError(msg)
     slot, facts = choose(parts["matrices"])
-    var = parts["raw_var"] if slot == "raw.X" else parts["var"]
+    var = parts["raw_var"] if slot == RAW else parts["var"]
     return Contents(
         obs=parts["obs"],
         genes=symbols(var),
@@ -95,6 +111,10 @@ def _contents(parts: dict[str, Any]) -> Contents:
 
 
 def _coordinates(obs: pd.DataFrame, obsm: dict[str, np.ndarray]) -> np.ndarray | None:
+    import numpy as np
+
+    from stlatent.readers.coordinates import column_pair
+
     for key in OBSM_KEYS:
         if key in obsm:
             return np.asarray(obsm[key], dtype=float)

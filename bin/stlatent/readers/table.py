@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from scipy import sparse
+from typing import TYPE_CHECKING, Any
 
 from stlatent.failures import DataError
-from stlatent.readers.contents import Contents, as_names
-from stlatent.readers.coordinates import ID_COLUMNS, Coordinates, column_pair
-from stlatent.readers.delimited import sniff
+from stlatent.readers import positions
+from stlatent.readers.delimited import is_number, sniff
 from stlatent.readers.registry import register
-from stlatent.readers.values import scan
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy import sparse
+
+    from stlatent.readers.contents import Contents
+    from stlatent.readers.coordinates import Coordinates
+
+type Block = tuple[pd.DataFrame, sparse.csr_matrix, pd.Index[str]]
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 ROWS_AT_ONCE = 2000
@@ -28,7 +31,14 @@ def _is_table(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-@register("table", "table of counts (.csv, .tsv or .txt, gzipped or not)", _is_table)
+@register(
+    "table",
+    "table of counts (.csv, .tsv or .txt, gzipped or not)",
+    rank=30,
+    suffixes=SUFFIXES,
+    recognises=_is_table,
+    positions=positions.of_file,
+)
 @contextmanager
 def open_table(path: Path, coordinates: Coordinates | None) -> Iterator[Contents]:
     """Open a table whose first column names its rows.
@@ -36,6 +46,13 @@ def open_table(path: Path, coordinates: Coordinates | None) -> Iterator[Contents
     Columns of text become annotations of the observations. A table with genes in rows is turned
     when its columns, rather than its rows, are named in the coordinates.
     """
+    import pandas as pd
+    from scipy import sparse
+
+    from stlatent.readers.contents import Contents
+    from stlatent.readers.coordinates import column_pair
+    from stlatent.readers.values import scan
+
     rows = _read_blocks(path)
     annotations = pd.concat([block[0] for block in rows])
     matrix = sparse.vstack([block[1] for block in rows], format="csr")
@@ -55,10 +72,9 @@ def open_table(path: Path, coordinates: Coordinates | None) -> Iterator[Contents
     )
 
 
-Block = tuple[pd.DataFrame, sparse.csr_matrix, "pd.Index[str]"]
-
-
 def _read_blocks(path: Path) -> list[Block]:
+    import pandas as pd
+
     layout = sniff(path)
     has_names, names_column = _names_column(layout.first, layout.second)
     columns = layout.first[1:] if names_column != 0 and has_names else layout.first
@@ -86,20 +102,29 @@ def _read_blocks(path: Path) -> list[Block]:
 
 def _names_column(first: list[str], second: list[str]) -> tuple[bool, int | str]:
     """Tell whether the first column names the rows, and what pandas calls that column."""
+    from stlatent.readers.coordinates import ID_COLUMNS
+
     if len(second) == len(first) + 1:
         return True, 0
     name = first[0].strip()
-    named = name.lower() in ID_COLUMNS or not _is_number(second[0] if second else "")
+    named = name.lower() in ID_COLUMNS or not is_number(second[0] if second else "")
     return named, first[0] or "Unnamed: 0"
 
 
 def _annotations(chunk: pd.DataFrame) -> list[str]:
+    from stlatent.readers.coordinates import column_pair
+
     text = [str(name) for name, kind in chunk.dtypes.items() if not _is_numeric(kind)]
     pair = column_pair(chunk.columns)
     return text + [name for name in pair or () if name not in text]
 
 
 def _block(chunk: pd.DataFrame, annotated: list[str], name: str) -> Block:
+    import numpy as np
+    from scipy import sparse
+
+    from stlatent.readers.contents import as_names
+
     values = chunk.drop(columns=annotated)
     text = [column for column, kind in values.dtypes.items() if not _is_numeric(kind)]
     if text:
@@ -111,15 +136,9 @@ def _block(chunk: pd.DataFrame, annotated: list[str], name: str) -> Block:
 
 
 def _is_numeric(kind: Any) -> bool:
-    return pd.api.types.is_numeric_dtype(kind)
+    import pandas as pd
 
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return bool(pd.api.types.is_numeric_dtype(kind))
 
 
 def _genes_in_rows(

@@ -11,7 +11,8 @@ import pytest
 
 from builders.project import ROOT
 from stlatent.inputs import check
-from stlatent.inputs.samplesheet import Columns, coordinates_candidates, format_problems, parse
+from stlatent.inputs.samplesheet import Columns, format_problems, parse
+from stlatent.readers.registry import coordinates_candidates
 from stlatent.records import Description, Overlap, Problem, Request, Sheet, SheetRow
 
 SCHEMA = ROOT / "assets" / "schema_input.json"
@@ -144,7 +145,7 @@ def test_report_is_for_people() -> None:
     assert format_problems([], "sheet.csv") == ""
 
 
-def test_same_problem_on_several_lines_is_told_once() -> None:
+def test_same_problem_on_several_lines_is_listed_once() -> None:
     same = [Problem(line, "reference", "r.h5ad", "file not found", "c") for line in (5, 2)]
     text = format_problems(same, "s.csv")
     assert text.startswith("1 problem in s.csv:\nlines 2, 5, column reference")
@@ -263,7 +264,7 @@ SIGN = "locations of different values of column 'slice' lie among each other"
     ("column", "cure"),
     [("slice", "set section_key to 'slice'"), (None, "add a column of obs with")],
 )
-def test_sections_that_overlap_are_told_without_a_section_key(
+def test_sections_that_overlap_are_warned_of_without_a_section_key(
     column: str | None, cure: str
 ) -> None:
     described = description(overlap=Overlap(SIGN, column))
@@ -276,11 +277,11 @@ def test_sections_that_overlap_are_told_without_a_section_key(
     assert cure in warning.reason
 
 
-def test_a_matrix_taken_instead_of_scaled_values_is_told_once_a_file() -> None:
+def test_a_matrix_taken_instead_of_scaled_values_is_listed_once_a_file() -> None:
     described = description(matrix="raw.X", counts=False)
     sheet = f"{HEADER}\none,a.h5ad,r.h5ad\ntwo,b.h5ad,r.h5ad\n"
     checked = inputs(sheet, reference_2=described)
     (warning,) = check.warnings(checked)
     assert "reference file 'r.h5ad': X holds negative values" in warning.reason
-    assert "raw.X was taken" in warning.reason
+    assert "the run uses raw.X" in warning.reason
     assert check.warnings(inputs(sheet, reference_2=description(matrix="raw.X"))) == []

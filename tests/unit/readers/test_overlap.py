@@ -167,5 +167,5 @@ def test_the_scripts_warn_of_an_overlap_without_a_section_key(key: str, tmp_path
         (warning,) = checked["warnings"]
         assert (warning["id"], warning["step"]) == ("s1", "CHECK_INPUT")
         assert "'tissue.h5ad'" in warning["reason"]
-        assert warning["reason"].endswith("Cure: if so, set section_key to 'slice'")
+        assert warning["reason"].endswith("Cure: if it does, set section_key to 'slice'")
         assert escape(warning["reason"]) in report

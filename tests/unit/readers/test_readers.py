@@ -19,10 +19,12 @@ from check_input import main as check_input
 from describe_input import main as describe_input
 from ingest import main as ingest_input
 from parse_sheet import main as parse_sheet
-from stlatent import readers, slots
+from stlatent import slots
 from stlatent.evaluation.alignment_quality import labels_of
 from stlatent.failures import DataError
 from stlatent.readers.coordinates import read_coordinates
+from stlatent.readers.describe import describe
+from stlatent.readers.load import read
 from stlatent.readers.symbols import merge_repeated, symbols
 
 COUNTS = np.array([[1, 0, 3], [0, 5, 0], [7, 0, 0], [0, 2, 1]], dtype=np.float32)
@@ -130,14 +132,14 @@ WRITERS = [write_h5ad, write_csv, write_tsv_gz_transposed, write_r_table, write_
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
 def test_every_format_gives_the_same(writer, tmp_path: Path, coordinates: Path) -> None:
     path = writer(tmp_path)
-    adata = readers.read(path, "spatial", coordinates)
+    adata = read(path, "spatial", coordinates)
     assert list(adata.obs_names) == CELLS
     assert list(adata.var_names) == GENES
     np.testing.assert_array_equal(adata.X.toarray(), COUNTS)
     np.testing.assert_array_equal(adata.obsm["spatial"], PLACES)
     assert adata.X.dtype == np.float32
     assert slots.facts(adata)["counts"]
-    described = readers.describe(path, "spatial", coordinates)
+    described = describe(path, "spatial", coordinates)
     assert described.genes == GENES
     assert (described.n_obs, described.n_vars) == (4, 3)
     assert described.has_coordinates
@@ -149,16 +151,16 @@ def test_facts_of_every_encoding(encoding: str, tmp_path: Path) -> None:
     values = COUNTS.copy()
     values[1, 1] = -0.5
     matrix = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}[encoding]
-    described = readers.describe(spatial_h5ad(tmp_path / "a.h5ad", X=matrix(values)), "spatial")
+    described = describe(spatial_h5ad(tmp_path / "a.h5ad", X=matrix(values)), "spatial")
     assert described.negative and described.finite and not described.counts
 
 
 def test_not_finite_and_empty(tmp_path: Path) -> None:
     values = COUNTS.copy()
     values[0, 0] = np.nan
-    assert not readers.describe(spatial_h5ad(tmp_path / "a.h5ad", X=values), "spatial").finite
+    assert not describe(spatial_h5ad(tmp_path / "a.h5ad", X=values), "spatial").finite
     zeros = spatial_h5ad(tmp_path / "z.h5ad", X=np.zeros((4, 3)))
-    assert readers.describe(zeros, "spatial").empty
+    assert describe(zeros, "spatial").empty
 
 
 @pytest.mark.parametrize("place", ["layers", "raw"])
@@ -174,7 +176,7 @@ def test_counts_are_found_behind_a_normalised_matrix(place: str, tmp_path: Path)
         adata.layers["counts"] = sparse.csr_matrix(COUNTS)
     adata.X = np.log1p(adata.X) + 0.1
     adata.write_h5ad(tmp_path / "a.h5ad")
-    found = readers.read(tmp_path / "a.h5ad", "spatial")
+    found = read(tmp_path / "a.h5ad", "spatial")
     np.testing.assert_array_equal(found.X.toarray(), COUNTS)
     assert list(found.var_names) == GENES
     assert slots.facts(found)["matrix"] == {"layers": "layers['counts']", "raw": "raw.X"}[place]
@@ -198,7 +200,7 @@ def test_visium_positions_keep_spots_in_tissue(header: bool, tmp_path: Path) -> 
     lines = [f"{cell},{int(i != 1)},0,0,{100 + i},{200 + i}" for i, cell in enumerate(CELLS)]
     path = tmp_path / "tissue_positions.csv"
     path.write_text("\n".join([names, *lines] if header else lines) + "\n")
-    adata = readers.read(write_csv(tmp_path), "spatial", path)
+    adata = read(write_csv(tmp_path), "spatial", path)
     assert list(adata.obs_names) == [CELLS[0], CELLS[2], CELLS[3]]
     np.testing.assert_array_equal(adata.obsm["spatial"][0], [200, 100])
 
@@ -206,17 +208,17 @@ def test_visium_positions_keep_spots_in_tissue(header: bool, tmp_path: Path) -> 
 def test_folder_finds_its_own_coordinates(tmp_path: Path, coordinates: Path) -> None:
     folder = write_mtx_v3(tmp_path)
     coordinates.rename(folder / "coordinates.csv")
-    np.testing.assert_array_equal(readers.read(folder, "spatial").obsm["spatial"], PLACES)
+    np.testing.assert_array_equal(read(folder, "spatial").obsm["spatial"], PLACES)
 
 
 def test_unmatched_observations_are_named(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text("id,x,y\nAAA-1,1,1\nCCC-1,1,1\nXXX,1,1\n")
-    described = readers.describe(write_csv(tmp_path), "spatial", path)
+    described = describe(write_csv(tmp_path), "spatial", path)
     assert not described.has_coordinates
     assert described.coordinates_problem.startswith("2 of 4 observations are not in 'c.csv'")
     with pytest.raises(DataError, match="'GGG-1', 'TTT-1'"):
-        readers.read(write_csv(tmp_path), "spatial", path)
+        read(write_csv(tmp_path), "spatial", path)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_unmatched_observations_are_named(tmp_path: Path) -> None:
 def test_broken_coordinates(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text(text)
-    assert says in readers.describe(write_csv(tmp_path), "spatial", path).coordinates_problem
+    assert says in describe(write_csv(tmp_path), "spatial", path).coordinates_problem
 
 
 @pytest.mark.parametrize(
@@ -251,7 +253,7 @@ def test_broken_files_are_described(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    described = readers.describe(path, "reference")
+    described = describe(path, "reference")
     if says is not None:
         assert says in described.unreadable
 
@@ -259,14 +261,14 @@ def test_broken_files_are_described(
 def test_truncated_h5ad_is_unreadable(tmp_path: Path) -> None:
     path = write_h5ad(tmp_path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "cut short" in readers.describe(path, "reference").unreadable
+    assert "cut short" in describe(path, "reference").unreadable
     with pytest.raises(DataError, match="cut short"):
-        readers.read(path, "reference")
+        read(path, "reference")
 
 
 def test_unknown_format(tmp_path: Path) -> None:
     (tmp_path / "a.rds").write_text("x")
-    described = readers.describe(tmp_path / "a.rds", "reference")
+    described = describe(tmp_path / "a.rds", "reference")
     assert described.format is None
     assert "AnnData (.h5ad)" in described.unknown_format
 
@@ -275,8 +277,8 @@ def test_text_columns_of_a_table_are_annotations(tmp_path: Path) -> None:
     path = tmp_path / "reference.csv"
     table = pd.DataFrame(COUNTS, CELLS, GENES).assign(cell_type=["a", "b", "a", "b"])
     table.to_csv(path)
-    assert readers.describe(path, "reference").columns == {"cell_type": 2}
-    assert list(readers.read(path, "reference").var_names) == GENES
+    assert describe(path, "reference").columns == {"cell_type": 2}
+    assert list(read(path, "reference").var_names) == GENES
 
 
 def test_keys_are_kept_whatever_their_names(tmp_path: Path) -> None:
@@ -284,7 +286,7 @@ def test_keys_are_kept_whatever_their_names(tmp_path: Path) -> None:
     adata = anndata.read_h5ad(path)
     adata.obs["_donor"], adata.obs["_other"] = 0, 1
     adata.write_h5ad(path)
-    found = readers.read(path, "spatial", keys=["_donor"])
+    found = read(path, "spatial", keys=["_donor"])
     assert "_donor" in found.obs and "_other" not in found.obs
 
 
@@ -340,7 +342,7 @@ def test_scripts_from_sheet_to_ingested_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "counts"), [("mob", True), ("hypothalamus_poa", False)])
 def test_real_data(name: str, counts: bool, real_data) -> None:
-    described = readers.describe(real_data(name) / "spatial.h5ad", "spatial")
+    described = describe(real_data(name) / "spatial.h5ad", "spatial")
     assert described.counts == counts
     assert described.has_coordinates
     assert not described.empty
@@ -361,9 +363,9 @@ def test_names_that_read_like_missing_values_are_names(corner: str, tmp_path: Pa
     positions = "spot,x,y\nNA,0,1\ns2,1,2\ns3,2,3\n"
     (tmp_path / "t_coordinates.csv").write_text(positions)
     place = tmp_path / "t_coordinates.csv"
-    described = readers.describe(tmp_path / "t.csv", "spatial", place)
+    described = describe(tmp_path / "t.csv", "spatial", place)
     assert described.genes == names
-    adata = readers.read(tmp_path / "t.csv", "spatial", place)
+    adata = read(tmp_path / "t.csv", "spatial", place)
     assert adata.var_names.tolist() == names
     assert adata.obs_names.tolist() == ["NA", "s2", "s3"]
     slots.write(adata, tmp_path / "a.h5ad", slots.INGESTED_SPATIAL)
@@ -385,13 +387,13 @@ def scaled_h5ad(path: Path, logged: np.ndarray) -> Path:
 
 def test_logarithms_are_found_behind_scaled_values(tmp_path: Path) -> None:
     path = scaled_h5ad(tmp_path / "a.h5ad", np.log1p(COUNTS))
-    found = readers.read(path, "reference")
+    found = read(path, "reference")
     np.testing.assert_allclose(found.X.toarray(), np.log1p(COUNTS))
     assert list(found.var_names) == GENES
     assert slots.facts(found)["matrix"] == "raw.X" and not slots.facts(found)["counts"]
-    described = readers.describe(path, "reference")
+    described = describe(path, "reference")
     assert (described.matrix, described.negative) == ("raw.X", False)
-    only_scaled = readers.describe(scaled_h5ad(tmp_path / "b.h5ad", COUNTS - 0.5), "reference")
+    only_scaled = describe(scaled_h5ad(tmp_path / "b.h5ad", COUNTS - 0.5), "reference")
     assert (only_scaled.matrix, only_scaled.negative) == ("X", True)
 
 
@@ -401,7 +403,7 @@ def test_a_gene_with_a_line_break_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"1 gene names of 'a.h5ad' hold a line break \(such as 'Act"
     ):
-        readers.read(path, "spatial")
+        read(path, "spatial")
 
 
 def test_observations_of_one_name_are_not_looked_up(tmp_path: Path) -> None:
@@ -410,13 +412,13 @@ def test_observations_of_one_name_are_not_looked_up(tmp_path: Path) -> None:
     adata.obs_names = ["c0", "c0", "c1", "c2"]
     adata.write_h5ad(path)
     # Coordinates of the file itself go by place.
-    np.testing.assert_array_equal(readers.read(path, "spatial").obsm["spatial"], PLACES)
+    np.testing.assert_array_equal(read(path, "spatial").obsm["spatial"], PLACES)
     table = tmp_path / "co.csv"
     table.write_text("id,x,y\nc0,1,1\nc1,2,2\nc2,3,3\n")
-    says = "1 names are those of several observations of the spatial file (such as 'c0')"
-    assert says in readers.describe(path, "spatial", table).coordinates_problem
-    with pytest.raises(DataError, match=r"which 'co.csv' cannot tell apart"):
-        readers.read(path, "spatial", table)
+    says = "1 names belong to several observations of the spatial file (such as 'c0')"
+    assert says in describe(path, "spatial", table).coordinates_problem
+    with pytest.raises(DataError, match=r"so 'co.csv' cannot tell these apart"):
+        read(path, "spatial", table)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +434,7 @@ def test_z_of_a_table_is_the_third_coordinate(columns: str, third: bool, tmp_pat
     table = tmp_path / "co.csv"
     rows = [f"{cell},{i},{i + 1},{i / 2}" for i, cell in enumerate(CELLS)]
     table.write_text("\n".join([f"id,{columns}", *rows]) + "\n")
-    found = readers.read(write_csv(tmp_path), "spatial", table).obsm["spatial"]
+    found = read(write_csv(tmp_path), "spatial", table).obsm["spatial"]
     expected = [[i, i + 1, i / 2] for i in range(4)]
     np.testing.assert_array_equal(found, np.array(expected)[:, : 3 if third else 2])
 
@@ -441,6 +443,6 @@ def test_an_empty_z_is_none_and_a_gap_in_it_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "co.csv"
     table.write_text("id,x,y,z\n" + "".join(f"{cell},1,{i},\n" for i, cell in enumerate(CELLS)))
     path = write_csv(tmp_path)
-    assert readers.read(path, "spatial", table).obsm["spatial"].shape == (4, 2)
+    assert read(path, "spatial", table).obsm["spatial"].shape == (4, 2)
     table.write_text(table.read_text().replace("AAA-1,1,0,", "AAA-1,1,0,5"))
-    assert "3 of 4 coordinates" in readers.describe(path, "spatial", table).coordinates_problem
+    assert "3 of 4 coordinates" in describe(path, "spatial", table).coordinates_problem
