@@ -36,7 +36,7 @@ def _members(folder: Path) -> Iterator[Path]:
 @register(
     "mtx",
     "10x folder (matrix.mtx, features.tsv or genes.tsv, barcodes.tsv)",
-    rank=20,
+    rank=30,
     recognises=_is_mtx_folder,
     members=_members,
     positions=positions.of_folder,

@@ -34,7 +34,7 @@ def _is_table(path: Path) -> bool:
 @register(
     "table",
     "table of counts (.csv, .tsv or .txt, gzipped or not)",
-    rank=30,
+    rank=40,
     suffixes=SUFFIXES,
     recognises=_is_table,
     positions=positions.of_file,

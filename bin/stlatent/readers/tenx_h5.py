@@ -25,7 +25,7 @@ GENE_EXPRESSION = "Gene Expression"
 @register(
     "10x_h5",
     "Cell Ranger matrix (.h5)",
-    rank=40,
+    rank=20,
     suffixes=(".h5",),
     positions=positions.of_file,
 )

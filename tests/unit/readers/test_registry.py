@@ -105,7 +105,7 @@ def test_every_file_that_registers_a_format_is_imported_with_the_package() -> No
 
 def test_formats_have_ranks_of_their_own_and_suffixes_in_lower_case() -> None:
     known = registry.ranked()
-    first = ["h5ad", "mtx", "table", "10x_h5"]
+    first = ["h5ad", "10x_h5", "mtx", "table"]
     assert [form.name for form in known if form.name in first] == first
     assert len({form.rank for form in known}) == len(known)
     assert all(suffix == suffix.lower() for form in known for suffix in form.suffixes)
