@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "bin"))
 
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
+from stlatent.records import Request
 from stlatent.vae import registry
 from stlatent.vae.interface import Run, Training
 
@@ -39,6 +40,7 @@ def _limits(kind: str) -> dict[str, object]:
 SPATIAL_QC, REFERENCE_QC = _limits("spatial"), _limits("reference")
 SPLIT = {
     "n-folds": DEFAULTS["n_folds"],
+    "genes": DEFAULTS["impute_genes"],
     "evaluation-genes": DEFAULTS["evaluation_genes"],
     "n-alignment-genes": DEFAULTS["n_alignment_genes"],
     "seed": SEED,
@@ -96,8 +98,7 @@ def quality_control(data: Path, work: Path) -> None:
         ("spatial", "spatial", SPATIAL_QC),
         ("reference", "scrna", REFERENCE_QC),
     ):
-        request = {"id": name, "kind": kind, "batch_key": None, "label_key": None}
-        (work / f"{name}.request.json").write_text(json.dumps({**request, "section_key": None}))
+        Request(name, kind).write(work / f"{name}.request.json")
         script(
             "ingest.py",
             {"kind": kind, "input": data / f"{name}.h5ad", "request": work / f"{name}.request.json",
