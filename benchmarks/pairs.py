@@ -166,7 +166,8 @@ def imputed_and_calibrated(
         script(
             "impute.py",
             {"aligned": aligned, "spatial": work / "spatial.qc.h5ad", "reference": reference,
-             "vae": vae, "fold": fold, "seed": SEED, "output": imputed, "summary": work / f"imputation_{name}.json",
+             "vae": vae, "fold": fold, "genes": DEFAULTS["impute_genes"], "imputer": DEFAULTS["imputer"],
+             "seed": SEED, "threads": 1, "output": imputed, "summary": work / f"imputation_{name}.json",
              "failure": failure},
         )  # fmt: skip
     hidden = [fold for fold in folds if fold.stem != "fold_all"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import anndata
@@ -14,7 +15,7 @@ from stlatent import slots
 from stlatent.alignment.placement import Placement
 from stlatent.imputation.attention import attention
 from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
-from stlatent.imputation.imputer import Imputer, gene_blocks
+from stlatent.imputation.imputer import METHODS, Imputer, gene_blocks
 from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
 from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
@@ -315,3 +316,13 @@ def test_written_file_is_valid_h5ad(
     assert written.var["measured"].tolist() == [True, False, False, False]
     assert (written.var["more"] == 1.5).all()
     assert written.uns["stlatent"]["weights"] == {"ridge": 1.0}
+
+
+def test_the_schema_offers_every_method() -> None:
+    schema = json.loads((Path(__file__).parents[3] / "nextflow_schema.json").read_text())
+    offered = [
+        group["properties"]["imputer"]["enum"]
+        for group in schema["$defs"].values()
+        if "imputer" in group["properties"]
+    ]
+    assert [set(methods) for methods in offered] == [set(METHODS)]
