@@ -1,6 +1,6 @@
 """Signs that a file joins several tissue sections whose coordinates overlap.
 
-Neighbours in a graph of such a file would be of different sections, without a word.
+A graph of such a file would join locations of different sections, and nobody would notice.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ NEAR, SHARE_NEAR = 0.05, 0.5
 
 
 def overlapping_sections(obs: pd.DataFrame, coordinates: np.ndarray) -> Overlap | None:
-    """Tell whether locations seem to be of several sections that lie on each other.
+    """Find a sign that locations are of several sections which lie on each other.
 
-    They do when values of a column that is called as sections are, or locations that share barcodes,
-    lie among each other, or when most locations lie on another one.
+    There are three: values of a column with a name such as ``section`` lie among each other; locations
+    that share barcodes do; or most locations lie on another one.
 
     Parameters
     ----------
