@@ -50,7 +50,8 @@ def importedFiles(file, text, bin) {
         match[2].findAll(/\w+/).each { name -> modules << "${match[1]}.${name}".toString() }
     }
     def data = listed(file.parent).findAll { beside -> !beside.name.endsWith('.py') && code.contains("\"${beside.name}\"") && !beside.isDirectory() }
-    return modules.collectMany { module -> moduleFiles(module, bin) }.unique() + data
+    def listing = code.contains('pkgutil.iter_modules') ? modules.collectMany { module -> filesOfPackage(module, bin) } : []
+    return (modules.collectMany { module -> moduleFiles(module, bin) } + listing).unique() + data
 }
 
 // The file of a module, or nothing where the name is of something in a module; and the packages around it.
@@ -58,4 +59,10 @@ def moduleFiles(module, bin) {
     def names = module.tokenize('.')
     def around = (1..names.size()).collect { size -> bin.resolve("${names.take(size).join('/')}/__init__.py") }
     return (around + [bin.resolve("${names.join('/')}.py")]).findAll { path -> path.exists() }
+}
+
+// What a file may import that looks into a package for modules to import.
+def filesOfPackage(module, bin) {
+    def folder = bin.resolve(module.replace('.', '/'))
+    return module.contains('.') && folder.isDirectory() ? listed(folder).findAll { file -> file.name.endsWith('.py') } : []
 }
