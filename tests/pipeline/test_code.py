@@ -36,15 +36,18 @@ def imported(path: Path) -> set[Path]:
         else:
             continue
         for name in names:
-            place = bin_of(path) / name.replace(".", "/")
-            found |= {
-                file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists()
-            }
+            parts = name.split(".")
+            packages = [
+                bin_of(path, *parts[:size], "__init__.py") for size in range(1, len(parts) + 1)
+            ]
+            module = bin_of(path, *parts[:-1], f"{parts[-1]}.py")
+            found |= {file for file in (*packages, module) if file.exists()}
     return found
 
 
-def bin_of(path: Path) -> Path:
-    return next(parent for parent in path.parents if parent.name == "bin")
+def bin_of(path: Path, *parts: str) -> Path:
+    """Return a path below the folder of scripts that a file is in."""
+    return next(parent for parent in path.parents if parent.name == "bin").joinpath(*parts)
 
 
 def closure(script: Path) -> set[Path]:
