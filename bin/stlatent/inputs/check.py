@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from stlatent.readers import h5ad
+from stlatent.readers.formats import h5ad
 from stlatent.readers.registry import COORDINATES_CURE, FORMATS, without_suffix
 from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
 from stlatent.records import (

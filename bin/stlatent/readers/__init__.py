@@ -1,5 +1,11 @@
-"""Readers of users' files. Each format has a file, which this line imports; order is of no matter."""
+"""Readers of users' files, one file a format."""
 
 from __future__ import annotations
 
-from stlatent.readers import h5ad, mtx, table, tenx_h5  # noqa: F401
+import importlib
+import pkgutil
+
+from stlatent.readers import formats
+
+for _module in pkgutil.iter_modules(formats.__path__):
+    importlib.import_module(f"{formats.__name__}.{_module.name}")

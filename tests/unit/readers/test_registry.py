@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from builders.project import ROOT
-from stlatent import readers
 from stlatent.inputs import check, samplesheet
 from stlatent.inputs.checksums import checksums
 from stlatent.readers import registry
@@ -94,13 +93,6 @@ def test_sheet_and_checks_know_a_registered_format(tmp_path: Path) -> None:
     (problem,) = check.check(inputs)
     assert (problem.problem, problem.cure) == ("no coordinates", CURE)
     assert list(check.reference_names(inputs).values()) == ["atlas_cells"]
-
-
-def test_every_file_that_registers_a_format_is_imported_with_the_package() -> None:
-    folder = Path(readers.__file__).parent
-    registering = [path.stem for path in folder.glob("*.py") if "@register(" in path.read_text()]
-    imported = {known.open.__module__.rpartition(".")[2] for known in registry.FORMATS.values()}
-    assert imported == set(registering)
 
 
 def test_formats_have_ranks_of_their_own_and_suffixes_in_lower_case() -> None:

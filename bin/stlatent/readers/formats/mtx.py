@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from stlatent.failures import DataError
 from stlatent.readers import positions
+from stlatent.readers.formats.tenx_h5 import GENE_EXPRESSION
 from stlatent.readers.registry import register
-from stlatent.readers.tenx_h5 import GENE_EXPRESSION
 
 if TYPE_CHECKING:
     import numpy as np
