@@ -152,7 +152,7 @@ def hit_rate_row(folds: list[intervals.Genes]) -> dict[str, float]:
     found = intervals.leave_fold_out(folds)
     if found is None:
         return {}
-    row = {f"{entry.level} %": entry.coverage for entry in found.levels}
+    row = {f"{entry.level} %": entry.hit_rate for entry in found.levels}
     ratios = {f"width {entry.level}": entry.width / entry.flat_width for entry in found.levels}
     return {**row, **ratios}
 

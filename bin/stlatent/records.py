@@ -698,20 +698,20 @@ class Evaluation(Record):
 
 @dataclass(frozen=True)
 class IntervalLevel(_Strict):
-    """Intervals of one nominal level: how often they hold in percent, and their mean width.
+    """Intervals of one level in percent: how often they hold, in percent, and their mean width.
 
     ``flat_*`` are those of intervals of one width for all genes.
     """
 
     level: int
-    coverage: float
+    hit_rate: float
     width: float
-    flat_coverage: float
+    flat_hit_rate: float
     flat_width: float
 
 
 @dataclass(frozen=True)
-class IntervalCoverage(_Strict):
+class IntervalHitRates(_Strict):
     """Intervals on genes that took no part in their calibration."""
 
     n_genes: int
@@ -792,7 +792,7 @@ class Calibration(Record):
     n_without_interval: int
     labels: dict[str, int]
     labels_unmeasured: dict[str, int]
-    intervals: IntervalCoverage | None
+    intervals: IntervalHitRates | None
     intervals_calibrated: bool
     intervals_reason: str
     interval_level: int

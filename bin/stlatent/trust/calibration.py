@@ -21,7 +21,7 @@ from stlatent.inputs.qc import PANEL_GENES
 from stlatent.records import (
     Calibration,
     Fold,
-    IntervalCoverage,
+    IntervalHitRates,
     ListedGene,
     Population,
     Reliability,
@@ -155,7 +155,7 @@ class Findings:
     intervals: intervals.Model | None
     reason: str
     reliability: reliability.Model
-    hit_rates: IntervalCoverage | None
+    hit_rates: IntervalHitRates | None
     validation: Validation | None
     prior_validation: Validation | None
     held_out: pd.DataFrame

@@ -27,7 +27,7 @@ from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
-from stlatent.records import IntervalCoverage, IntervalLevel
+from stlatent.records import IntervalHitRates, IntervalLevel
 from stlatent.trust.variance import fit_variance
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Model:
     n_genes
         Calibration genes.
     levels
-        Nominal coverage in percent.
+        How often intervals should hold, in percent.
     """
 
     centre: Centre
@@ -279,7 +279,7 @@ def cross_fits(n_genes: int) -> list[Array]:
     return np.array_split(np.random.default_rng(0).permutation(n_genes), CROSS_FITS)
 
 
-def leave_fold_out(folds: list[Genes]) -> IntervalCoverage | None:
+def leave_fold_out(folds: list[Genes]) -> IntervalHitRates | None:
     """Measure hit rate and width on every fold's genes by a model of the other folds.
 
     Returns
@@ -301,7 +301,7 @@ def leave_fold_out(folds: list[Genes]) -> IntervalCoverage | None:
     scale = np.array([100.0, 1.0, 100.0, 1.0])
     means = found.mean(axis=2) * scale[:, None]
     per_gene = found[0, LEVELS.index(90)]
-    return IntervalCoverage(
+    return IntervalHitRates(
         n_genes=int(known.sum()),
         n_without=int((~known).sum()),
         genes_within=float((per_gene >= 0.8).mean()),
@@ -361,7 +361,7 @@ def interval(
     adata
         ``<sample>.imputed.h5ad``, all of it or some locations and genes.
     level
-        Nominal coverage in percent: one of 50, 67, 80, 90, 95.
+        How often the bounds should hold, in percent: one of 50, 67, 80, 90, 95.
     genes
         Names; all by default.
     scale

@@ -68,7 +68,7 @@ def test_hit_rate_of_genes_left_out_is_near_nominal(depth: float) -> None:
     found = leave_fold_out(split(genes, 5))
     assert found is not None
     for entry in found.levels:
-        assert abs(entry.coverage - entry.level) < 4, (depth, entry)
+        assert abs(entry.hit_rate - entry.level) < 4, (depth, entry)
 
 
 def test_hit_rate_of_intensities_in_other_units_is_near_nominal() -> None:
@@ -76,7 +76,7 @@ def test_hit_rate_of_intensities_in_other_units_is_near_nominal() -> None:
     found = leave_fold_out(split(genes, 5))
     assert found is not None
     for entry in found.levels:
-        assert abs(entry.coverage - entry.level) < 4, entry
+        assert abs(entry.hit_rate - entry.level) < 4, entry
     # What the prediction knows makes intervals narrower than one interval a gene.
     assert found.levels[3].width < found.levels[3].flat_width
 

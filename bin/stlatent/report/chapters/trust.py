@@ -182,11 +182,11 @@ def label_accuracy(found: dict[str, Calibration], threshold: float) -> list[Bloc
     listed = html_table(("Sample", *LABELS), rows, "stl-narrow")
     text = (
         "The tested genes of each sample by the label that they got from what was learned on the "
-        f"other folds, and how many of them truly had a normalised PCC above {threshold}. An honest label means at "
+        f"other folds, and how many of them truly had a normalised PCC above {threshold}. A right label means at "
         "least 80 % for high, 50 to 80 % for medium and less than 50 % for low; with a handful of "
         "genes in a cell, expect departures."
     )
-    title = "Are the labels honest?"
+    title = "Are the labels right?"
     return [Html(id="trust_label_accuracy", title=title, text=text, body=listed)]
 
 
@@ -267,7 +267,7 @@ def intervals(found: dict[str, Calibration]) -> list[Block]:
     for sample, content in found.items():
         measured = content.intervals
         if measured:
-            data[sample] = [[one.level, round(one.coverage, 2)] for one in measured.levels]
+            data[sample] = [[one.level, round(one.hit_rate, 2)] for one in measured.levels]
         elif content.intervals_calibrated:
             absent.append((sample, "calibrated, but on too few folds or genes to be tested"))
         else:

@@ -26,7 +26,7 @@ AUROC_WARN, AUROC_FAIL = 0.75, 0.9
 FALL_WARN, FALL_FAIL = 0.05, 0.0
 LATENT_WARN, LATENT_FAIL = 0.02, 0.1
 MARGIN_WARN, MARGIN_FAIL = 0.02, 0.0
-COVERAGE_WARN, COVERAGE_FAIL = 6.0, 12.0
+HIT_RATE_WARN, HIT_RATE_FAIL = 6.0, 12.0
 UNCOVERED_WARN = 0.2
 KNN = "15"
 
@@ -224,18 +224,18 @@ def reference_coverage(run: Run, sample: str) -> Result:
 def intervals(run: Run, sample: str) -> Result:
     """Check that intervals hold as often as they promise, on genes that took no part.
 
-    The largest difference, in percentage points, of measured from nominal coverage over the levels.
+    The largest difference, in percentage points, of hit rate and level.
     """
     calibration = run.calibration(sample)
     found = calibration.intervals if calibration else None
     if found is None:
-        return Result("not_run", "no coverage of intervals: too few genes were held out")
-    gap, level = max((abs(one.coverage - one.level), one.level) for one in found.levels)
-    measured = next(one.coverage for one in found.levels if one.level == level)
+        return Result("not_run", "intervals were not tested: too few genes were held out")
+    gap, level = max((abs(one.hit_rate - one.level), one.level) for one in found.levels)
+    measured = next(one.hit_rate for one in found.levels if one.level == level)
     message = (
         f"worst: intervals of {level} % hold {measured:.0f} % of {found.n_genes} genes' values"
     )
-    return Result(grade_high(gap, COVERAGE_WARN, COVERAGE_FAIL), message)
+    return Result(grade_high(gap, HIT_RATE_WARN, HIT_RATE_FAIL), message)
 
 
 CHECKS: tuple[Check, ...] = (
