@@ -9,7 +9,7 @@ ARGS ?=
 RESUME = $(if $(wildcard .nextflow/history),-resume)
 # Two at a time, each with whole files, so that what a file sets up is set up once.
 PARALLEL = --numprocesses 2 --dist loadfile --no-loadscope-reorder
-PIPELINE = main.nf functions modules conf nextflow.config
+PIPELINE = main.nf subworkflows functions modules conf nextflow.config
 LOCK = uv pip compile --quiet --upgrade --universal --python-version 3.12 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

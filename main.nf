@@ -1,7 +1,7 @@
 include { makeKnown } from './functions/arms'
 include { close ; printSummary } from './functions/closing'
 include { fingerprint ; fingerprints } from './functions/code'
-include { gitRevision ; sheetEntity ; writeCrate } from './functions/crate'
+include { gitRevision ; sheetEntities ; writeCrate } from './functions/crate'
 include { containerEngine } from './functions/engine'
 include { readJson } from './functions/files'
 include { checkParameters ; parameterHelp ; samplesheet } from './functions/parameters'
@@ -29,7 +29,7 @@ workflow {
             container_engine: containerEngine(),
         ]
         sheet = samplesheet(options.input)
-        sheet_entity = sheetEntity(sheet)
+        sheets = sheetEntities(sheet, options.study)
         STLATENT(options, sheet, arms, fingerprints(bin), facts)
         outputs = [:]
         STLATENT.out.provenance.subscribe { json -> outputs.provenance = json }
@@ -37,7 +37,7 @@ workflow {
         workflow.onComplete = {
             close {
                 printSummary(file(options.outdir))
-                writeCrate(options, facts, sheet_entity, outputs.provenance ? readJson(outputs.provenance) : [:], outputs.versions ? outputs.versions.text : '')
+                writeCrate(options, facts, sheets, outputs.provenance ? readJson(outputs.provenance) : [:], outputs.versions ? outputs.versions.text : '')
             }
         }
     }

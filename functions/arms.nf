@@ -35,11 +35,13 @@ def armsOf(settings, arms) {
 
 // What COLLATE is told of the arms.
 def armRecords(arms) {
-    return arms.withIndex().collect { arm, index ->
-        def twin = arms.take(index).find { other -> other.parameters == arm.parameters }
-        def keys = stepParameters().keySet().collectEntries { step -> [step, settingsKey(settingsOf(step, arm.parameters))] }
-        [name: arm.name, keys: keys, same_as: twin?.name, parameters: arm.changed]
-    }
+    return arms
+        .withIndex()
+        .collect { arm, index ->
+            def twin = arms.take(index).find { other -> other.parameters == arm.parameters }
+            def keys = stepParameters().keySet().collectEntries { step -> [step, settingsKey(settingsOf(step, arm.parameters))] }
+            [name: arm.name, keys: keys, same_as: twin?.name, parameters: arm.changed]
+        }
 }
 
 // Makes the arms known to the directives of processes, which see neither parameters nor channels.

@@ -1,6 +1,6 @@
 // Every item of `left` with what the items of `right` with the same key hold: [meta, *left, *right]. The
 // keys are made of each side's meta.
-def match(left, right, left_key, right_key) {
+def match(left_key, right_key, left, right) {
     def keyed = right.map { item -> [right_key.call(item[0]), item.drop(1)] }
     return left
         .map { item -> [left_key.call(item[0]), item] }

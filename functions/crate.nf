@@ -11,12 +11,12 @@ def gitRevision() {
 
 // The run as a Workflow Run RO-Crate: ro-crate-metadata.json among the results. `told` is what COLLATE
 // tells of inputs, images and costs, and `versions` those of the software: both are empty where the run
-// did not come that far, and the crate then holds what is left. `sheet` is from sheetEntity, when the run
-// started: by now somebody may have edited the file.
-def writeCrate(options, facts, sheet, told, versions) {
+// did not come that far, and the crate then holds what is left. `sheets` are from sheetEntities, when the run
+// started: by now somebody may have edited the files.
+def writeCrate(options, facts, sheets, told, versions) {
     def outdir = file(options.outdir)
     def trace = keepWithResults(options, outdir)
-    def inputs = [sheet] + (told.inputs ?: []).collectMany { input -> safeEntities(input) }
+    def inputs = sheets + (told.inputs ?: []).collectMany { input -> safeEntities(input) }
     def results = resultFiles(outdir, told).collect { path -> resultEntity(outdir, path) }
     def values = options.findAll { _name, value -> value != null }.collect { name, value -> valueEntity("parameter-${name}", name, value) + [exampleOfWork: ['@id': "#formal-${name}".toString()]] }
     def settings = (facts + (told.facts ?: [:])).findAll { _name, value -> value != null }.collect { name, value -> valueEntity(name, name, value) }
@@ -30,7 +30,8 @@ def writeCrate(options, facts, sheet, told, versions) {
         resourceUsage: links(usage),
     ]
     def logs = trace ? [traceEntity(outdir, trace, action)] : []
-    def entities = rootEntities(inputs + results + logs, action) + workflowEntities(values, software) + [action] + inputs + results + logs + values + settings + software + images + usage
+    def scripts = listed(outdir.resolve('pipeline_info/subworkflows')).collect { path -> scriptEntity(outdir, path) }
+    def entities = rootEntities(inputs + results + logs + scripts, action) + workflowEntities(values, software) + [action] + inputs + results + logs + scripts + values + settings + software + images + usage
     def graph = entities
         .collect { entity -> entity.findAll { name, content -> name != 'inFolder' && content != null && content != [] } }
         .unique { entity -> entity['@id'] }
@@ -45,6 +46,8 @@ def keepWithResults(options, outdir) {
     def trace = findTrace(options)
     folder.mkdirs()
     file("${projectDir}/main.nf").copyTo(folder.resolve('main.nf'))
+    folder.resolve('subworkflows').mkdirs()
+    listed(file("${projectDir}/subworkflows")).each { path -> path.copyTo(folder.resolve("subworkflows/${path.name}")) }
     if (trace && !folder.resolve(trace.name).exists()) {
         trace.copyTo(folder.resolve(trace.name))
     }
@@ -84,9 +87,19 @@ def fileEntity(id, name, sum, more) {
     return ['@id': id, '@type': 'File', name: name, encodingFormat: format, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
 }
 
-// The samplesheet as it is now.
-def sheetEntity(sheet) {
-    return fileEntity(uri(sheet.toUriString()), sheet.name, sumOf(sheet), [description: 'Samplesheet'])
+// The samplesheet, and the table of arms where there is one, as they are now.
+def sheetEntities(sheet, study) {
+    def sheets = [[sheet, 'Samplesheet']] + (study ? [[file(study, glob: false), 'Arms of the study']] : [])
+    return sheets.collect { path, what -> fileEntity(uri(path.toUriString()), path.name, sumOf(path), [description: what]) }
+}
+
+def scriptEntity(outdir, path) {
+    return [
+        '@id': encoded(outdir.relativize(path).toString()),
+        '@type': ['File', 'SoftwareSourceCode'],
+        name: path.name,
+        programmingLanguage: link('https://w3id.org/workflowhub/workflow-ro-crate#nextflow'),
+    ]
 }
 
 def sumOf(path) {

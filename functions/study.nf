@@ -45,11 +45,14 @@ def headerProblems(header, rules) {
     def allowed = stepParameters().imputation
     def first = header[0] == 'arm' ? [] : ["line 1, column ${header[0]}: is not arm. Cure: let the first column be arm, the arms' names"]
     def twice = header.countBy { name -> name }.findAll { _name, count -> count > 1 }.keySet()
-    def unknown = header.drop(1).findAll { name -> !(name in allowed) }.collect { name ->
-        name in rules.keySet()
-            ? "line 1, column ${name}: is the same for all arms. Cure: give it on the command line; arms may change ${allowed.join(', ')}"
-            : "line 1, column ${name}: there is no such parameter. Cure: the nearest is ${nearestName(name, allowed)}"
-    }
+    def unknown = header
+        .drop(1)
+        .findAll { name -> !(name in allowed) }
+        .collect { name ->
+            name in rules.keySet()
+                ? "line 1, column ${name}: is the same for all arms. Cure: give it on the command line; arms may change ${allowed.join(', ')}"
+                : "line 1, column ${name}: there is no such parameter. Cure: the nearest is ${nearestName(name, allowed)}"
+        }
     return first + twice.collect { name -> "line 1, column ${name}: stands there twice. Cure: remove one" } + unknown
 }
 

@@ -1,5 +1,5 @@
 include { armsOf ; distinctSettings } from '../functions/arms'
-include { gather ; match ; withSettings } from '../functions/channels'
+include { gather ; withSettings } from '../functions/channels'
 include { CALIBRATE } from '../modules/calibrate/main'
 include { SCORE } from '../modules/score/main'
 
@@ -18,36 +18,31 @@ workflow EVALUATION {
     main:
     // [[id, reference, settings], sample, [fold.json, ..]] of what is imputed
     samples = withSettings(hidden, distinctSettings('imputation', arms))
-    // [[id, reference, settings], h5ad, number of files of the sample]
-    of_sample = match(
-        imputed.map { meta, h5ad -> [meta.subMap('id', 'reference', 'settings'), meta, h5ad] },
-        samples.map { meta, _h5ad, files -> [meta, files.size()] },
-        { meta -> meta },
-        { meta -> meta },
-    )
-    compared = withSettings(predicted.map { meta, h5ad -> [meta.subMap('id', 'reference', 'settings'), h5ad] }, distinctSettings('imputation', arms))
-    scored = of_sample
-        .filter { _sample, meta, _h5ad, _n_folds -> meta.fold != 'all' }
-        .map { sample, _meta, h5ad, n_folds -> [sample, h5ad, n_folds] }
-        .mix(match(compared, samples.map { meta, _h5ad, files -> [meta, files.size()] }, { meta -> meta }, { meta -> meta }))
-        .map { sample, h5ad, n_folds -> [sample, h5ad, n_folds * (seeds.size() + methods.size())] }
-    SCORE(
-        samples.join(gather(scored)).map { meta, h5ad, files, predictions -> [named(meta, arms), h5ad, files, inOrder(predictions)] },
-        code.score,
-    )
+    n_folds = samples.map { meta, _h5ad, files -> [meta, files.size()] }
+    // [[id, reference, settings], meta of the task or null, h5ad, number of folds]
+    by_sample = imputed.map { meta, h5ad -> [meta.subMap('id', 'reference', 'settings'), meta, h5ad] }.combine(n_folds, by: 0)
+    compared = predicted.map { meta, h5ad -> [meta.subMap('id', 'reference', 'settings'), null, h5ad] }
+    by_method = withSettings(compared, distinctSettings('imputation', arms)).combine(n_folds, by: 0)
 
-    // the full run with the folds that were imputed under the same seed
-    calibrated = of_sample
-        .filter { _sample, meta, _h5ad, _n_folds -> meta.seed == seeds[0] }
-        .map { sample, _meta, h5ad, n_folds -> [sample, h5ad, 1 + n_folds] }
-    CALIBRATE(
-        samples
-            .join(gather(calibrated))
-            .map { meta, h5ad, files, predictions -> [named(meta, arms)] + fullAndHeldOut(predictions) + [h5ad, files] }
-            .filter { _meta, full, _held_out, _h5ad, _files -> full },
-        options.interval_level,
-        code.calibrate,
-    )
+    // as many predictions a fold as there are tasks that make one
+    held_out = by_sample
+        .filter { _sample, meta, _h5ad, _n -> meta.fold != 'all' }
+        .mix(by_method)
+        .map { sample, _meta, h5ad, n -> [sample, h5ad, n * (seeds.size() + methods.size())] }
+    to_score = samples
+        .join(gather(held_out))
+        .map { meta, h5ad, files, predictions -> [named(meta, arms), h5ad, files, inOrder(predictions)] }
+    SCORE(to_score, code.score)
+
+    // the full run, with the folds that were imputed under the same seed
+    first_seed = by_sample
+        .filter { _sample, meta, _h5ad, _n -> meta.seed == seeds[0] }
+        .map { sample, _meta, h5ad, n -> [sample, h5ad, 1 + n] }
+    to_calibrate = samples
+        .join(gather(first_seed))
+        .map { meta, h5ad, files, predictions -> [named(meta, arms)] + fullAndHeldOut(predictions) + [h5ad, files] }
+        .filter { _meta, full, _held_out, _h5ad, _files -> full }
+    CALIBRATE(to_calibrate, options.interval_level, code.calibrate)
 }
 
 // The arm's name is part of what these tasks write.

@@ -14,8 +14,8 @@ workflow FOLDS {
 
     main:
     // [[id, reference, settings], sample, reference, hvg]
-    with_genes = match(samples, genes.map { meta, h5ad, hvg -> [meta, meta.settings, h5ad, hvg] }, { meta -> meta.reference }, { meta -> meta.id })
-        .map { meta, h5ad, settings, reference, hvg -> [meta.subMap('id', 'reference') + [settings: settings], h5ad, reference, hvg] }
+    with_settings = genes.map { meta, h5ad, hvg -> [meta, meta.settings, h5ad, hvg] }
+    with_genes = match({ meta -> meta.reference }, { meta -> meta.id }, samples, with_settings).map { meta, h5ad, settings, reference, hvg -> [meta.subMap('id', 'reference') + [settings: settings], h5ad, reference, hvg] }
     inputs = withSettings(with_genes, distinctSettings('folds', arms))
     SPLIT_GENES(inputs, options.n_folds, options.impute_genes, gene_list, options.evaluation_genes, options.seed, code.split_genes)
     split = inputs.map { meta, h5ad, reference, _hvg -> [meta, h5ad, reference] }.join(SPLIT_GENES.out.folds)

@@ -20,7 +20,7 @@ workflow IMPUTATION {
         (meta.fold == 'all' ? seeds.take(1) : seeds).collect { seed -> [meta + [seed: seed], h5ad, reference, fold] }
     }
     // [[id, reference, settings, fold, seed], sample, reference, fold.json, vae]
-    inputs = match(fits, vae, { meta -> [meta.reference, settingsOf('vae', meta.settings)] }, { meta -> [meta.id, meta.settings] })
+    inputs = match({ meta -> [meta.reference, settingsOf('vae', meta.settings)] }, { meta -> [meta.id, meta.settings] }, fits, vae)
     ALIGN(inputs, options.use_gpu ? 'auto' : 'cpu', code.align)
     aligned = inputs.join(ALIGN.out.h5ad)
     EVALUATE(aligned.filter { meta, _h5ad, _reference, _fold, _vae, _aligned -> meta.fold == 'all' }, options.seed, code.evaluate)

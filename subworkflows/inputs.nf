@@ -34,13 +34,11 @@ workflow INPUTS {
     )
     plan = CHECK_INPUT.out.map { json, problems, requests -> [readPlan(json, problems), requests] }
 
-    INGEST(
-        plan
-            .flatMap { checked, requests -> ingestions(checked, requests) }
-            .combine(present, by: 0)
-            .map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] },
-        code.ingest,
-    )
+    to_ingest = plan
+        .flatMap { checked, requests -> ingestions(checked, requests) }
+        .combine(present, by: 0)
+        .map { _source, meta, request, _kind, data, coordinates -> [meta, data, coordinates, request] }
+    INGEST(to_ingest, code.ingest)
     ingested = INGEST.out.h5ad.branch { meta, _h5ad ->
         references: meta.kind == 'reference'
         samples: true

@@ -35,7 +35,8 @@ workflow STLATENT {
     COMPARISON(options, FOLDS.out.folds, methods, arms, code)
     EVALUATION(options, FOLDS.out.hidden, IMPUTATION.out.imputed, COMPARISON.out.predicted, methods, arms, seeds, code)
 
-    channel.topic('records')
+    channel
+        .topic('records')
         .filter { json -> json.name.endsWith('.failure.json') }
         .map { json -> readJson(json) }
         .mix(INPUTS.out.checked.flatMap { json -> readJson(json).failures })

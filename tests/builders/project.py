@@ -10,7 +10,7 @@ import h5py
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "assets" / "demo"
-SCRIPTS = ("main.nf", "functions", "modules", "conf", "nextflow.config")
+SCRIPTS = ("main.nf", "functions", "modules", "subworkflows", "conf", "nextflow.config")
 PROCESSES = {
     "PARSE_SHEET",
     "DESCRIBE_INPUT",

@@ -108,7 +108,7 @@ def broken(run_pipeline, compiled, tmp_path_factory) -> Broken:
     schema.write_text(json.dumps(content))
     start = '    script:\n    """\n'
     killed_once = "    [[ ${meta.id} != retried || ${task.attempt} -gt 1 ]] || kill -9 \\$\\$\n"
-    aligned = '    def settings = meta.arm.alignment\n    """\n'
+    aligned = '    def settings = meta.settings\n    """\n'
     edit(project, "align", aligned, aligned + killed_once)
     edit(project, "impute", start, f"{start}    [[ ${{meta.id}} != killed ]] || exit 137\n")
     calibrated = '    """\n    calibrate.py'
@@ -148,13 +148,13 @@ def test_a_truncated_or_damaged_file_is_read_once(broken, sample):
 
 
 def test_a_killed_task_gets_more_memory_and_its_sample_finishes(broken):
-    first, second = broken.attempts["ALIGN (retried all seed 0)"]
+    first, second = broken.attempts["ALIGN (retried fold all seed 0)"]
     assert (first["status"], first["exit"], first["memory"]) == ("FAILED", "137", "3 GB")
     assert (second["status"], second["attempt"], second["memory"]) == ("COMPLETED", "2", "6 GB")
 
 
 def test_a_task_that_is_killed_for_good_is_listed_with_what_it_had(broken):
-    tried = broken.attempts["IMPUTE (killed all seed 0)"]
+    tried = broken.attempts["IMPUTE (killed fold all seed 0)"]
     assert [row["memory"] for row in tried] == ["2 GB", "4 GB", "8 GB"]
     failure = broken.lost["killed"]
     assert failure["step"] == "IMPUTE"

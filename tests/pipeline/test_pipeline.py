@@ -82,7 +82,7 @@ def test_a_stub_run_and_what_each_change_repeats(run_pipeline, project, tmp_path
     new = repeated(tmp_path)
     names = {task["name"].split(":")[-1] for task in new}
     assert {name for name in names if name.startswith(("ALIGN", "IMPUTE"))} == {
-        f"{step} (sample_a {fold} seed 1)" for step in ("ALIGN", "IMPUTE") for fold in (1, 2)
+        f"{step} (sample_a fold {fold} seed 1)" for step in ("ALIGN", "IMPUTE") for fold in (1, 2)
     }
     assert {process(task) for task in new} == {"ALIGN", "IMPUTE", "SCORE", "COLLATE", "MULTIQC"}
     assert len(tasks(tmp_path)) == len(before) + 4
@@ -137,7 +137,7 @@ def test_what_fails_alone_costs_nothing_else(run_pipeline, project, tmp_path):
     assert run.returncode == 0, run.stdout
     status = {task["name"].split(":")[-1]: task["status"] for task in tasks(tmp_path)}
     assert {name for name, found in status.items() if found == "FAILED"} == {
-        "ALIGN (sample_a 1 seed 0)", "COMPARE (sample_a method tangram fold 1)",
+        "ALIGN (sample_a fold 1 seed 0)", "COMPARE (sample_a method tangram fold 1)",
     }  # fmt: skip
 
     # A published method is a task a fold, the plain ones are one together.

@@ -73,13 +73,13 @@ def test_many_files_are_cut_in_the_report_alone(tmp_path: Path) -> None:
 
 # As COLLATE tells it: b failed, and the last input is damaged beyond description.
 TOLD = f"""
-include {{ sheetEntity ; writeCrate }} from '{ROOT}/functions/crate'
+include {{ sheetEntities ; writeCrate }} from '{ROOT}/functions/crate'
 include {{ containerEngine }} from '{ROOT}/functions/engine'
 include {{ imageRecords }} from '{ROOT}/functions/images'
 include {{ costTable ; readTrace }} from '{ROOT}/functions/trace'
 workflow {{
     def options = [outdir: 'results', n_folds: 5, mad_outliers: 2.5d, use_gpu: true, trace_report_suffix: 'x']
-    def sheet = sheetEntity(file('my sheet.csv'))
+    def sheets = sheetEntities(file('my sheet.csv'), null)
     file('my sheet.csv').delete()
     def lines = readTrace(file('trace.txt'), [file("${{workflow.workDir}}/ab/cdef0123456789/a.qc.json")])
     def images = imageRecords(costTable(lines, containerEngine()))
@@ -95,7 +95,7 @@ workflow {{
         failed: [[id: 'b', step: 'ALIGN', reason: 'no']],
         resources: [cpu_hours: 1.5d, tasks: 2, processes: [process]],
     ]
-    writeCrate(options, [code_fingerprint: 'f', container_engine: containerEngine()], sheet, told, '')
+    writeCrate(options, [code_fingerprint: 'f', container_engine: containerEngine()], sheets, told, '')
 }}
 """
 IMAGES = ("registry.example:5000/stlatent:cpu", f"lab/stlatent@sha256:{SHA}", "stlatent:0.1.0-cpu")
