@@ -27,6 +27,7 @@ from pairs import DEFAULTS, N_NEIGHBORS, alignment_settings, fit_vae, quality_co
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, expression, slots
+from stlatent.arrays import Array
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import METHODS, is_published, register
 from stlatent.evaluation import metrics
@@ -40,8 +41,6 @@ from stlatent.steps.align import align_tissue
 from stlatent.steps.compare import compare
 from stlatent.steps.impute import learned_imputer, views_of
 from stlatent.vae import storage
-
-Array = np.ndarray
 
 # Limits under which slow methods stay affordable: (genes, spots, cells).
 LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {

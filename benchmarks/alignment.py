@@ -38,6 +38,7 @@ from stlatent.alignment.inputs import prepare
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.result import State
 from stlatent.alignment.trainer import Trainer, matched, pretrained
+from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
@@ -45,8 +46,6 @@ from stlatent.inputs.ingestion import ingest
 from stlatent.readers import load
 from stlatent.records import Request, Thresholds
 from stlatent.vae import storage
-
-Array = np.ndarray
 
 # The pipeline's defaults.
 REFERENCE_QC = Thresholds(*REFERENCE_LIMITS.values())

@@ -27,12 +27,12 @@ from pairs import N_NEIGHBORS, alignment_settings
 from stlatent import devices, graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.alignment.joint import joint_space, scaled, smoothed
+from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
 from stlatent.records import FULL_FIT, Fold
 from stlatent.steps.align import align_tissue
 
-Array = np.ndarray
 Spaces = dict[str, Array]
 PAIRS = "osmfish_ssp,pdac_a,mob"
 LABELS = ("region",)

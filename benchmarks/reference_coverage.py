@@ -35,12 +35,11 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from pairs import N_NEIGHBORS, SPLIT, alignment_settings, fit_vae, quality_control, split_genes
 
 from stlatent import devices, slots
+from stlatent.arrays import Array
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.inputs import genes
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reference_coverage
-
-Array = np.ndarray
 
 SEED, N_LATENT, MAX_GENES = 0, 10, 2000
 MAX_SPOTS = 2500

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from stlatent.arrays import Array
 
 CONSTANT = 1e-5
 

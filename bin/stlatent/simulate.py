@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from stlatent.arrays import Array
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 CELL_TYPES = (
     "Excitatory",

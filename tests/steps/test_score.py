@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from scipy import sparse
 
 import score
+from stlatent import maps as maps_of_tissue
 from stlatent import slots
 from stlatent.evaluation import scoring
 from stlatent.evaluation.score_table import COLUMNS
@@ -141,7 +142,7 @@ def test_map_genes_are_best_quartile_median_worst():
 
 
 def test_maps_take_a_subset_of_many_spots(spatial, monkeypatch):
-    monkeypatch.setattr(scoring, "MAX_MAP_SPOTS", 50)
+    monkeypatch.setattr(maps_of_tissue, "MAX_LOCATIONS", 50)
     fold = Fold("s1", "1", GENES[:3], GENES[6:])
     file = prediction(spatial, GENES[:3], "1", {"a": measured(spatial, GENES[:3])})
     rows = [

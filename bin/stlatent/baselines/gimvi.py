@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import register
 from stlatent.expression import linear
@@ -19,7 +20,6 @@ from stlatent.sampling import reference_cells
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 EPOCHS = 200
 MIN_OBSERVATIONS = 10

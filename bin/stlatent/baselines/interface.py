@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from stlatent.arrays import Array
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
     from stlatent.imputation.view import Targets, View
 
-Array = np.ndarray
 
 Scale = Literal["tissue", "log"]
 

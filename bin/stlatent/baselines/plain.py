@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from stlatent.baselines.interface import Array, Inputs, Prediction
+from stlatent.arrays import Array
+from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import register
 
 CANDIDATES = ("ridge", "kernel_ridge", "knn")

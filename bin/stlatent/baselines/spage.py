@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from stlatent.arrays import Array
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import register
 from stlatent.failures import DataError
-
-Array = np.ndarray
 
 MAX_VECTORS = 50
 MIN_COSINE = 0.3

@@ -10,13 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import register
 from stlatent.expression import dense, library_size, linear, log_normalise
 from stlatent.failures import DataError
 from stlatent.sampling import subset
-
-Array = np.ndarray
 
 EPOCHS = 1000
 # The mapping has an entry for every cell and spot; training holds about 40 bytes for each.

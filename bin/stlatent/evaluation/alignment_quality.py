@@ -9,13 +9,12 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
+from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.records import AlignmentQuality, KnnCrossModal
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-Array = np.ndarray
 
 
 def labels_of(adata: AnnData) -> Array | None:

@@ -10,13 +10,13 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from stlatent import graph, slots
 from stlatent.alignment.inputs import panel_expression
+from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.records import Domains, DomainScores
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 PCA, SMOOTHED_PCA = "pca", "pca_smoothed"
 SPACES = (

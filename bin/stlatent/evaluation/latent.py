@@ -15,10 +15,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+from stlatent.arrays import Array
 from stlatent.records import ByNeighbours, Classified
 from stlatent.sampling import subset
-
-Array = np.ndarray
 
 KS = (5, 15, 30)
 N_FOLDS = 5

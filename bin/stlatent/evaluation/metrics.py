@@ -12,11 +12,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
+from stlatent.arrays import Array
 from stlatent.correlation import is_constant, pcc
 from stlatent.evaluation.score_table import METRICS
 from stlatent.expression import enough_counts
-
-Array = np.ndarray
 
 _CHUNK_VALUES = 20_000_000
 

@@ -9,21 +9,20 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.evaluation import metrics
 from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, OURS
 from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
+from stlatent.maps import rounded, some_locations
 from stlatent.records import Fold, MapGene, Maps
-from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from scipy import sparse
 
-Array = np.ndarray
 
-MAX_MAP_SPOTS = 3000
 MIN_MAP_DETECTION = 0.05
 
 
@@ -162,7 +161,7 @@ def build_maps(
     method = OURS if OURS in methods else next(iter(methods), OURS)
     counted = np.asarray((spatial.X != 0).sum(axis=0)).ravel() / max(spatial.n_obs, 1)
     chosen = map_genes(scores, pd.Series(counted, index=spatial.var_names), method)
-    spots = subset(spatial.n_obs, MAX_MAP_SPOTS, seed)
+    spots, coordinates = some_locations(spatial, seed)
     genes = []
     for row in chosen.to_dict("records"):
         gene, fold = str(row["gene"]), str(row["fold"])
@@ -173,18 +172,17 @@ def build_maps(
             MapGene(
                 gene=gene,
                 fold=fold,
-                pcc=_rounded(row["pcc"]),
-                pcc_normalised=_rounded(row["pcc_normalised"]),
+                pcc=rounded(row["pcc"]),
+                pcc_normalised=rounded(row["pcc_normalised"]),
                 measured=_column(measured, library, spots),
                 imputed=_column(imputed, library, spots),
             )
         )
-    coordinates = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
     return Maps(
         sample=next(iter(folds.values())).sample,
         arm=arm,
         method=method,
-        coordinates=[(_rounded(x), _rounded(y)) for x, y in coordinates],
+        coordinates=coordinates,
         genes=genes,
     )
 
@@ -201,8 +199,4 @@ def _prediction(files: list[AnnData], fold: str, method: str, gene: str) -> Arra
 
 
 def _column(values: Array, library: Array | None, spots: Array) -> list[float]:
-    return [_rounded(value) for value in metrics.library_normalised(values, library)[spots, 0]]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+    return [rounded(value) for value in metrics.library_normalised(values, library)[spots, 0]]

@@ -18,11 +18,10 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix
 
+from stlatent.arrays import Array
 from stlatent.expression import CLIP
 from stlatent.imputation.regression import KernelRidge, Ridge, chunks
 from stlatent.imputation.view import Targets, View, known
-
-Array = np.ndarray
 
 MAX_LANDMARKS = 2000
 KERNEL_SCALE = 2.0

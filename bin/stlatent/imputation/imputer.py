@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stlatent.arrays import Array
 from stlatent.expression import REFERENCE_TARGET
 from stlatent.imputation.candidates import (
     CANDIDATES,
@@ -18,8 +19,6 @@ from stlatent.imputation.candidates import (
 from stlatent.imputation.scale import undershoot
 from stlatent.imputation.stack import Weights
 from stlatent.imputation.view import Targets, View
-
-Array = np.ndarray
 
 GENES_PER_BLOCK = 1000
 STACK = "stack"

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-Array = np.ndarray
+from stlatent.arrays import Array
 
 # Landmarks that resemble each other leave the system nearly singular.
 JITTER = 1e-6

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stlatent.arrays import Array
 from stlatent.imputation.view import Targets, View
-
-Array = np.ndarray
 
 
 def on_tissue_scale(predicted: Array, view: View, targets: Targets) -> Array:

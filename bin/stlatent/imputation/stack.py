@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, minimize
 
+from stlatent.arrays import Array
 from stlatent.expression import enough_counts
-
-Array = np.ndarray
 
 # The squared distance from equal weights costs as much as the correlation of this many genes.
 TOWARDS_EQUAL = 1.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.expression import (
     REFERENCE_TARGET,
     dense,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from stlatent.alignment.placement import Placement
     from stlatent.vae.decoder import Decoder
     from stlatent.vae.geometry import Geometry
-
-Array = np.ndarray
 
 
 class LatentSpace(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stlatent.evaluation.score_table import COLUMNS
 from stlatent.records import Headline, Provenance
 from stlatent.report.chapters import CHAPTERS
 from stlatent.report.page import multiqc
 from stlatent.report.page.blocks import ChapterBlocks, figures
 from stlatent.report.run import provenance
 from stlatent.report.run.headline import failed_samples, headline, n_finished
-from stlatent.report.run.model import SCORE_COLUMNS, Run
+from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import outcomes
 
 
@@ -32,7 +33,7 @@ def write_report(run: Run, page: Path, folder: Path) -> None:
     chapters = overview(run)
     multiqc.write(chapters, page)
     write_pictures(chapters, folder)
-    scores = run.scores[list(SCORE_COLUMNS)].drop_duplicates()
+    scores = run.scores[list(COLUMNS)].drop_duplicates()
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
     items = headline(run, ended)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stlatent import slots
-from stlatent.baselines.interface import Array, Inputs, on_tissue_scale
+from stlatent.arrays import Array
+from stlatent.baselines.interface import Inputs, on_tissue_scale
 from stlatent.baselines.registry import METHODS
 from stlatent.evaluation.score_table import BASELINE_ARM
 from stlatent.failures import DataError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality, knn_cross_modal, labels_of
 from stlatent.evaluation.domains import PCA, judge_domains, tissue_spaces
@@ -16,8 +17,6 @@ from stlatent.sampling import subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-Array = np.ndarray
 
 
 def evaluate(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.evaluation import metrics
 from stlatent.evaluation.score_table import BELIEVABLE
 from stlatent.expression import dense, visible_library
@@ -33,7 +34,6 @@ from stlatent.trust import intervals, reliability
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 N_LISTED = 15
 PANEL_SHARE = 0.5

@@ -17,14 +17,13 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial import cKDTree
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.correlation import pcc
 from stlatent.expression import standardise
 from stlatent.graph import morans_i, neighbour_mean, row_weights
 from stlatent.imputation.candidates import KERNEL_RIDGE, KERNEL_SCALE
 from stlatent.imputation.view import Targets, View
 from stlatent.sampling import subset
-
-Array = np.ndarray
 
 # Linear, smooth, local and over genes: where these agree, the panel decides and not the method.
 COMPARED = ("ridge", "kernel_ridge", "knn", "gene_kernel")

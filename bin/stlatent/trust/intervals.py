@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.linear_model import HuberRegressor
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
 from stlatent.records import IntervalHitRates, IntervalLevel
 from stlatent.trust.variance import fit_variance
@@ -33,7 +34,6 @@ from stlatent.trust.variance import fit_variance
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 LEVELS = (50, 67, 80, 90, 95)
 COUNT, NORMALISED = "count", "normalised"

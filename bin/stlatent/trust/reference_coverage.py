@@ -25,21 +25,21 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.expression import CLIP, dense, library_size, linear
 from stlatent.failures import DataError
+from stlatent.maps import rounded, some_locations
 from stlatent.records import CoverageMap, ReferenceCoverage, UncoveredLocations
 from stlatent.sampling import reference_cells, subset
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-Array = np.ndarray
 
 FALSE_DISCOVERY_RATE = 0.1
 CELLS_PER_ARCHETYPE, MAX_ARCHETYPES = 15, 60
 MISSING_LABELS = ("", "nan", "None")
 MAX_CALIBRATION = 2000
-MAX_MAP_SPOTS = 3000
 MAX_POOL = 20_000
 N_LIKE = 8
 N_COMPONENTS = 20
@@ -487,7 +487,7 @@ def assess(
 
 
 def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> ReferenceCoverage:
-    """Return what the report shows of `assess`, with a map of at most `MAX_MAP_SPOTS`."""
+    """Return what the report shows of `assess`, with a map."""
     if table[slots.REFERENCE_COVERED].isna().any():
         why = f"the reference has fewer than {MIN_CELLS} cells after quality control"
         return ReferenceCoverage(None, FALSE_DISCOVERY_RATE, None, None, why)
@@ -500,11 +500,10 @@ def summarise(table: pd.DataFrame, spatial: AnnData, seed: int) -> ReferenceCove
             str(name): UncoveredLocations(int(row["size"]), float(row["mean"]))
             for name, row in counted.iterrows()
         }
-    spots = subset(len(table), MAX_MAP_SPOTS, seed)
-    places = np.asarray(spatial.obsm[slots.SPATIAL], dtype=float)[spots, :2]
+    spots, coordinates = some_locations(spatial, seed)
     drawn = CoverageMap(
-        coordinates=[(_rounded(x), _rounded(y)) for x, y in places],
-        coverage=[_rounded(value) for value in table[slots.REFERENCE_COVERAGE].to_numpy()[spots]],
+        coordinates=coordinates,
+        coverage=[rounded(value) for value in table[slots.REFERENCE_COVERAGE].to_numpy()[spots]],
     )
     return ReferenceCoverage(float(uncovered.mean()), FALSE_DISCOVERY_RATE, groups, drawn, None)
 
@@ -522,10 +521,6 @@ def _not_judged(names: pd.Index[str], distance: Array) -> pd.DataFrame:
         table[slots.REFERENCE_COVERED].astype("boolean").mask(np.ones(len(names), dtype=bool))
     )
     return table
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
 
 
 def _chunks(n: int) -> Iterator[slice]:

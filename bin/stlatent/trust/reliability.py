@@ -24,12 +24,11 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from stlatent import slots
+from stlatent.arrays import Array
 from stlatent.evaluation.score_table import BELIEVABLE
 from stlatent.records import Judged, LabelCount, Validation
 from stlatent.trust.gene_features import fisher
 from stlatent.trust.variance import fit_variance
-
-Array = np.ndarray
 
 HIGH, MEDIUM = 0.8, 0.5
 LABELS = ("high", "medium", "low")

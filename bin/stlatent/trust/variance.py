@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-Array = np.ndarray
+from stlatent.arrays import Array
 
 REWEIGHTINGS = 5
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-Array = np.ndarray
+from stlatent.arrays import Array
+
 Name = Literal["plane", "sphere", "hyperboloid"]
 
 # Of a block of distances, in float64: 64 MB.

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from builders.report_inputs import DEFAULT, PLAIN, write_run, write_study
+from stlatent.evaluation.score_table import COLUMNS
 from stlatent.records import Arm, Failure
 from stlatent.report import overview, write_report
 from stlatent.report.chapters import arms
-from stlatent.report.run.model import SCORE_COLUMNS, Run
+from stlatent.report.run.model import Run
 from stlatent.report.run.read import load
 from stlatent.report.run.scores import paired_difference
 
@@ -36,7 +37,7 @@ def scored(**pcc: float | None) -> pd.DataFrame:
          "pcc": value, "pcc_normalised": value}
         for gene, value in pcc.items()
     ]  # fmt: skip
-    return pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 def test_a_run_of_one_arm_compares_nothing(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from builders.report_inputs import (
 )
 from builders.report_inputs import quality as quality_summary
 from stlatent import records
+from stlatent.evaluation.score_table import COLUMNS
 from stlatent.records import Failure
 from stlatent.report import write_report
 from stlatent.report.chapters import (
@@ -41,7 +42,7 @@ from stlatent.report.chapters import (
 from stlatent.report.page.blocks import Block
 from stlatent.report.run import health
 from stlatent.report.run.headline import headline
-from stlatent.report.run.model import SCORE_COLUMNS, Run
+from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import SILENT, missing_methods, outcomes
 from stlatent.report.run.read import load, read_scores
 from stlatent.report.run.scores import compared_methods
@@ -216,7 +217,7 @@ def scored(**pcc: tuple[float, float]) -> pd.DataFrame:
          "fold": "1", "gene": "g", "pcc": raw, "pcc_normalised": normalised}
         for method, (raw, normalised) in pcc.items()
     ]  # fmt: skip
-    return pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 def test_locations_without_counts_are_told_where_there_are_any() -> None:
@@ -241,7 +242,7 @@ def test_candidates_are_compared_on_their_own_genes() -> None:
                                "stlatent_knn": (0.3, np.nan, np.nan)}.items()
         for gene, found in zip(("g1", "g2", "g3"), values, strict=False)
     ]  # fmt: skip
-    scores = pd.DataFrame(rows).reindex(columns=list(SCORE_COLUMNS))
+    scores = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     run = Run(references={"s": None}, scores=scores)
     for fold, weights in (("1", {"knn": 1.0}), ("2", {"stlatent_transfer": 1.0}), ("all", {})):
         run.add(imputation("s", fold, weights))
@@ -291,10 +292,10 @@ def test_the_null_has_to_be_beaten_raw_and_normalised(
 def test_scores_are_merged_tidy_and_sorted(tmp_path: Path, files: list[Path]) -> None:
     tables = [path for path in files if path.name.endswith(".scores.csv")]
     merged = read_scores([*reversed(tables), tables[0]])
-    assert list(merged.columns) == [*SCORE_COLUMNS, "scored_for"]
+    assert list(merged.columns) == [*COLUMNS, "scored_for"]
     assert len(merged) == 3 * 5 * 60
     assert merged["sample"].is_monotonic_increasing
-    assert list(read_scores([]).columns) == list(SCORE_COLUMNS)
+    assert list(read_scores([]).columns) == list(COLUMNS)
     odd = tmp_path / "odd.scores.csv"
     odd.write_text("sample,method,fold,gene,pcc\nNA,stlatent,10,NA,0.5\nNA,stlatent,2,None,0.5\n")
     found = read_scores([odd])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from stlatent.evaluation.score_table import BELIEVABLE, METRICS, OURS
 from stlatent.expression import MIN_VISIBLE_COUNTS
 from stlatent.report.chapters import accuracy_candidates, accuracy_seeds
 from stlatent.report.page.blocks import (
@@ -25,10 +26,7 @@ from stlatent.report.page.markup import escape, html_table, prose, scroll
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import missing_methods
 from stlatent.report.run.scores import (
-    BELIEVABLE,
-    MEASURES,
     NULL,
-    OURS,
     baselines,
     best_baseline,
     compared_methods,
@@ -219,7 +217,7 @@ def missing_table(run: Run) -> list[Block]:
 
 def measures(scores: pd.DataFrame) -> dict[str, float]:
     """Return the median of every measure of one method, over samples of medians over genes."""
-    medians = scores.groupby("sample")[list(MEASURES)].median().median().to_dict()
+    medians = scores.groupby("sample")[list(METRICS)].median().median().to_dict()
     return {
         **{str(measure): float(found) for measure, found in medians.items()},
         "genes": len(scores),

@@ -8,11 +8,12 @@ from statistics import fmean
 
 import pandas as pd
 
+from stlatent.evaluation.score_table import OURS
 from stlatent.records import FULL_FIT
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run.model import Run
-from stlatent.report.run.scores import OURS, is_ours, without_gaps
+from stlatent.report.run.scores import is_ours, without_gaps
 from stlatent.report.run.wording import signed
 
 COMBINED = """stlatent combines several candidates; their weights are learned on measured genes other

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from stlatent.evaluation.score_table import OURS
 from stlatent.records import Arm
 from stlatent.report.page.blocks import Block, Html, Table, number, score, verdict, words
 from stlatent.report.page.markup import badge, escape, html_table, scroll
 from stlatent.report.run.health import KNN
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import Outcome, outcome
-from stlatent.report.run.scores import OURS, paired_difference, sample_medians, value
+from stlatent.report.run.scores import paired_difference, sample_medians, value
 
 ID = "arms"
 TITLE = "Arms of the study"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stlatent.evaluation.score_table import BELIEVABLE, OURS
 from stlatent.report.page.blocks import Block, Html, Table, number, score, verdict, words
 from stlatent.report.page.markup import escape, html_table, tiles
 from stlatent.report.run import health
@@ -11,9 +12,7 @@ from stlatent.report.run.headline import headline
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import Outcome, outcomes
 from stlatent.report.run.scores import (
-    BELIEVABLE,
     NULL,
-    OURS,
     baselines,
     best_baseline,
     sample_medians,

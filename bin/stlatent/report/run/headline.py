@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from stlatent.evaluation.score_table import OURS
 from stlatent.records import FailedSample, HeadlineItem
 from stlatent.report.run import health
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import Outcome
-from stlatent.report.run.scores import NULL, OURS, across_samples, baselines
+from stlatent.report.run.scores import NULL, across_samples, baselines
 from stlatent.report.run.wording import signed
 
 

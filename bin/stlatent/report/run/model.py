@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, KEY_COLUMNS
 from stlatent.records import (
     FULL_FIT,
     AlignmentHistory,
@@ -25,28 +26,7 @@ from stlatent.records import (
     VaeHistory,
 )
 
-SCORE_COLUMNS = (
-    "sample",
-    "arm",
-    "method",
-    "fold",
-    "seed",
-    "gene",
-    "pcc",
-    "pcc_normalised",
-    "spearman",
-    "ssim",
-    "rmse",
-    "js",
-    "locations_normalised",
-    "morans_i_measured",
-    "morans_i_imputed",
-    "seconds",
-)
-KEY_COLUMNS = ("sample", "arm", "method", "fold", "seed", "gene")
-MEASURES = tuple(name for name in SCORE_COLUMNS if name not in KEY_COLUMNS)
 DEFAULT_ARM = "default"
-BASELINE_ARM = "baseline"
 NO_SEED = ""
 # Arms may differ in their folds and so in their baselines: the arm whose SCORE a row is from, where
 # its file tells.
@@ -59,7 +39,7 @@ ByFold = tuple[str, str, str]
 
 def empty_scores() -> pd.DataFrame:
     """Return a table of scores without rows."""
-    return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in SCORE_COLUMNS})
+    return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in COLUMNS})
 
 
 def _dtype(column: str) -> str:

@@ -8,18 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from stlatent import records
+from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, KEY_COLUMNS, MEASURES
 from stlatent.failures import reading
 from stlatent.records import CheckedInput, DeadTask, RunSettings
 from stlatent.report.run import dead_tasks
 from stlatent.report.run.costs import read_tasks
 from stlatent.report.run.model import (
-    BASELINE_ARM,
     DEFAULT_ARM,
-    KEY_COLUMNS,
-    MEASURES,
     NO_ARM,
     NO_SEED,
-    SCORE_COLUMNS,
     SCORED_FOR,
     Run,
     empty_scores,
@@ -88,11 +85,11 @@ def _add_settings(run: Run, settings: RunSettings) -> None:
 
 
 def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
-    """Merge tables of scores into one tidy table, sorted: `SCORE_COLUMNS` and `SCORED_FOR`."""
+    """Merge tables of scores into one tidy table, sorted: `COLUMNS` and `SCORED_FOR`."""
     tables = [table for table in map(_read_scores, paths) if len(table)]
     if not tables:
         return empty_scores()
-    merged = pd.concat(tables, ignore_index=True).reindex(columns=[*SCORE_COLUMNS, SCORED_FOR])
+    merged = pd.concat(tables, ignore_index=True).reindex(columns=[*COLUMNS, SCORED_FOR])
     merged["arm"] = merged["arm"].astype(object).fillna(DEFAULT_ARM)
     merged["seed"] = merged["seed"].astype(object).fillna(NO_SEED)
     merged[list(MEASURES)] = merged[list(MEASURES)].apply(pd.to_numeric, errors="coerce")

@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 
 from stlatent.baselines.registry import is_published
+from stlatent.evaluation.score_table import BELIEVABLE, METRICS, OURS
 from stlatent.report.run.model import Run
 
-OURS = "stlatent"
 NULL = "null"
 CORRELATIONS = ("pcc", "pcc_normalised", "spearman")
-MEASURES = ("pcc", "pcc_normalised", "spearman", "ssim", "rmse", "js")
-BELIEVABLE = 0.3
 N_BOOTSTRAP = 2000
 
 
@@ -38,7 +36,7 @@ def without_gaps(scores: pd.DataFrame) -> pd.DataFrame:
 
 def sample_medians(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the median of every measure over genes, indexed by (sample, method)."""
-    return without_gaps(scores).groupby(["sample", "method"])[list(MEASURES)].median()
+    return without_gaps(scores).groupby(["sample", "method"])[list(METRICS)].median()
 
 
 def methods_in_order(scores: pd.DataFrame) -> list[str]:
