@@ -87,7 +87,7 @@ class GeneFeatures:
         """
         target = targets.expression
         n, spread = target.shape[1], targets.spread
-        standard = ((target - targets.mean) / spread).astype(np.float32)
+        standard = targets.standardised.astype(np.float32)
         found = {
             "panel_predictability": self._from_panel(standard),
             "latent_predictability": self._from_latent(standard),
