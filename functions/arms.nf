@@ -46,11 +46,11 @@ def armRecords(arms) {
 
 // Makes the arms known to the directives of processes, which see neither parameters nor channels.
 def makeKnown(arms) {
-    nextflow.Global.session.config.arms = arms
+    workflow.session.config.arms = arms
 }
 
 def knownArms() {
-    def arms = nextflow.Global.session.config.arms ?: []
+    def arms = workflow.session.config.arms ?: []
     return arms.size() > 1 ? arms : []
 }
 
@@ -58,7 +58,7 @@ def knownArms() {
 // Evaluated when a task ends: no part of its key, so that a new arm or name repeats nothing.
 def resultFolder(kind, meta) {
     def arms = meta.settings ? knownArms() : []
-    def parts = [nextflow.Global.session.params.outdir, kind, meta.id] + (arms ? armsOf(meta.settings, arms).take(1) : [])
+    def parts = [workflow.session.params.outdir, kind, meta.id] + (arms ? armsOf(meta.settings, arms).take(1) : [])
     return parts.join('/')
 }
 

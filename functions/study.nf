@@ -34,7 +34,7 @@ def readStudy(sheet) {
     def problems = headerProblems(header, rules) + rows.collectMany { row -> row.problems } + repeated.collect { row, _index ->
         "line ${row.line}, column arm, value '${row.name}': is already the name of an arm. Cure: give every arm a name of its own"
     }
-    return [rows, problems.collect { problem -> problem.toString() }]
+    return [rows, problems.collect { problem -> problem.toString() }.toSorted { problem -> problem.tokenize(' ,:')[1].toInteger() }]
 }
 
 def cells(line, separator) {

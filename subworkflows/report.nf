@@ -20,7 +20,7 @@ workflow REPORT {
     code
 
     main:
-    records = channel.topic('records').toSortedList { one, other -> one.toString() <=> other.toString() }
+    records = channel.topic('records').flatten().toSortedList { one, other -> one.toString() <=> other.toString() }
     costs = records.map { files -> costTable(readTrace(findTrace(options), files), facts.container_engine) }
     accelerators = channel.topic('accelerators').toList().map { requests -> acceleratorsOf(requests) }
     settings = device

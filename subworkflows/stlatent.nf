@@ -37,6 +37,7 @@ workflow STLATENT {
 
     channel
         .topic('records')
+        .flatten()
         .filter { json -> json.name.endsWith('.failure.json') }
         .map { json -> readJson(json) }
         .mix(INPUTS.out.checked.flatMap { json -> readJson(json).failures })

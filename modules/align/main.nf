@@ -3,7 +3,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 process ALIGN {
     tag "${meta.id} fold ${meta.fold} seed ${meta.seed}${armTag(meta)}"
     label 'process_gpu'
-    publishDir path: { resultFolder('samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: 'all/*', saveAs: { name -> name - 'all/' }
+    publishDir path: { resultFolder('samples', meta) }, mode: workflow.session.params.publish_mode, pattern: 'all/*', saveAs: { name -> name - 'all/' }
 
     input:
     tuple val(meta), path(spatial), path(reference), path(fold), path(vae)

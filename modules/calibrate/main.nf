@@ -2,8 +2,8 @@ include { armTag ; resultFolder } from '../../functions/arms'
 
 process CALIBRATE {
     tag "${meta.id}${armTag(meta)}"
-    publishDir path: { resultFolder('samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.imputed.h5ad'
-    publishDir path: { resultFolder('evaluation', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.{calibration.json,reliability.csv}'
+    publishDir path: { resultFolder('samples', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.imputed.h5ad'
+    publishDir path: { resultFolder('evaluation', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.{calibration.json,reliability.csv}'
 
     input:
     tuple val(meta), path(imputed, stageAs: 'imputed/*'), path(held_out, stageAs: 'held_out/?/*', arity: '0..*'), path(spatial), path(folds, arity: '0..*')

@@ -1,5 +1,5 @@
 process COLLATE {
-    publishDir path: { "${nextflow.Global.session.params.outdir}/evaluation" }, mode: nextflow.Global.session.params.publish_mode, pattern: '{headline.json,scores.csv,maps}'
+    publishDir path: { "${workflow.session.params.outdir}/evaluation" }, mode: workflow.session.params.publish_mode, pattern: '{headline.json,scores.csv,maps}'
 
     input:
     path input_json

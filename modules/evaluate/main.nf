@@ -2,7 +2,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 
 process EVALUATE {
     tag "${meta.id}${armTag(meta)}"
-    publishDir path: { resultFolder('evaluation', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.evaluation.json'
+    publishDir path: { resultFolder('evaluation', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.evaluation.json'
 
     input:
     tuple val(meta), path(spatial), path(reference), path(fold), path(vae), path(aligned)

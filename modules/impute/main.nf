@@ -2,7 +2,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 
 process IMPUTE {
     tag "${meta.id} fold ${meta.fold} seed ${meta.seed}${armTag(meta)}"
-    publishDir path: { resultFolder('samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: 'all/*.imputation.json', saveAs: { name -> name - 'all/' }
+    publishDir path: { resultFolder('samples', meta) }, mode: workflow.session.params.publish_mode, pattern: 'all/*.imputation.json', saveAs: { name -> name - 'all/' }
 
     input:
     tuple val(meta), path(spatial), path(reference), path(fold), path(vae), path(aligned)

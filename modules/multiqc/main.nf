@@ -1,5 +1,5 @@
 process MULTIQC {
-    publishDir path: { "${nextflow.Global.session.params.outdir}/multiqc" }, mode: nextflow.Global.session.params.publish_mode
+    publishDir path: { "${workflow.session.params.outdir}/multiqc" }, mode: workflow.session.params.publish_mode
 
     input:
     path data

@@ -2,7 +2,7 @@ include { resultFolder } from '../../functions/arms'
 
 process QUALITY_CONTROL {
     tag "${meta.id}"
-    publishDir path: { resultFolder(meta.kind == 'reference' ? 'references' : 'samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.qc.json'
+    publishDir path: { resultFolder(meta.kind == 'reference' ? 'references' : 'samples', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.qc.json'
 
     input:
     tuple val(meta), path(h5ad)

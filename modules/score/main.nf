@@ -2,7 +2,7 @@ include { armTag ; resultFolder } from '../../functions/arms'
 
 process SCORE {
     tag "${meta.id}${armTag(meta)}"
-    publishDir path: { resultFolder('evaluation', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.{scores.csv,maps.json}'
+    publishDir path: { resultFolder('evaluation', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.{scores.csv,maps.json}'
 
     input:
     tuple val(meta), path(spatial), path(folds, arity: '1..*'), path(imputed, stageAs: 'imputed/?/*', arity: '1..*')

@@ -2,7 +2,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 
 process SELECT_GENES {
     tag "${meta.id}${armTag(meta)}"
-    publishDir path: { resultFolder('references', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.hvg.txt'
+    publishDir path: { resultFolder('references', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.hvg.txt'
 
     input:
     tuple val(meta), path(reference)

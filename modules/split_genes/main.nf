@@ -2,7 +2,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 
 process SPLIT_GENES {
     tag "${meta.id}${armTag(meta)}"
-    publishDir path: { resultFolder('samples', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.folds'
+    publishDir path: { resultFolder('samples', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.folds'
 
     input:
     tuple val(meta), path(spatial), path(reference), path(hvg)

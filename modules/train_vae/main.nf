@@ -3,7 +3,7 @@ include { armTag ; resultFolder ; settingsKey } from '../../functions/arms'
 process TRAIN_VAE {
     tag "${meta.id}${armTag(meta)}"
     label 'process_gpu'
-    publishDir path: { resultFolder('references', meta) }, mode: nextflow.Global.session.params.publish_mode, pattern: '*.vae'
+    publishDir path: { resultFolder('references', meta) }, mode: workflow.session.params.publish_mode, pattern: '*.vae'
 
     input:
     tuple val(meta), path(reference), path(hvg)
