@@ -1,4 +1,4 @@
-include { makeKnown } from './functions/arms'
+include { registerArms } from './functions/arms'
 include { close ; printSummary } from './functions/closing'
 include { fingerprint ; fingerprints } from './functions/code'
 include { gitRevision ; sheetEntities ; writeCrate } from './functions/crate'
@@ -18,7 +18,7 @@ workflow {
         options = checkParameters(params, schema)
         checkPlatform(options, workflow.profile.tokenize(','))
         arms = readArms(options)
-        makeKnown(arms)
+        registerArms(arms)
         bin = file("${projectDir}/bin")
         facts = [
             pipeline_version: workflow.manifest.version,

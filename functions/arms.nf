@@ -1,6 +1,6 @@
 // No includes here: parser v2 of Nextflow 25.04 lets a script with includes be included in one place only.
 
-// The parameters that an arm may change, by the step that asks for them, with those of the steps before it.
+// The parameters that an arm may change: for each step its own and those of the steps before it.
 def stepParameters() {
     def genes = ['n_hvg']
     def vae = genes + ['vae', 'n_latent', 'vae_max_epochs', 'vae_kl_warmup_epochs', 'vae_batch_size']
@@ -11,8 +11,8 @@ def stepParameters() {
     return [genes: genes, vae: vae, folds: folds, comparison: comparison, alignment: alignment, imputation: imputation]
 }
 
-// What a step asks of the parameters of an arm: the key of its tasks, so that arms that ask the same share
-// them, whatever the arms are called.
+// The parameters of an arm that a step depends on. They are the key of its tasks, so arms with equal
+// settings share tasks, whatever the arms are called.
 def settingsOf(step, parameters) {
     return parameters.subMap(stepParameters()[step])
 }
@@ -28,12 +28,12 @@ def settingsKey(settings) {
     return java.security.MessageDigest.getInstance('SHA-256').digest(text.bytes).encodeHex().toString().take(12)
 }
 
-// Names of the arms that ask for these settings; the first of them gives the tasks' results their folder.
+// Names of the arms with these settings. The results go into the folder of the first of them.
 def armsOf(settings, arms) {
     return arms.findAll { arm -> arm.parameters.subMap(settings.keySet()) == settings }.collect { arm -> arm.name }
 }
 
-// What COLLATE is told of the arms.
+// The arms, for COLLATE.
 def armRecords(arms) {
     return arms
         .withIndex()
@@ -44,26 +44,26 @@ def armRecords(arms) {
         }
 }
 
-// Makes the arms known to the directives of processes, which see neither parameters nor channels.
-def makeKnown(arms) {
+// Stores the arms for the directives of processes, which can read neither parameters nor channels.
+def registerArms(arms) {
     workflow.session.config.arms = arms
 }
 
-def knownArms() {
+def registeredArms() {
     def arms = workflow.session.config.arms ?: []
     return arms.size() > 1 ? arms : []
 }
 
-// The folder of a sample's or reference's results, and in a study that of the first arm which asks for them.
-// Evaluated when a task ends: no part of its key, so that a new arm or name repeats nothing.
+// The folder of a sample's or reference's results; in a study, in it that of the first arm with these
+// settings. Evaluated when a task ends and no part of its key, so a new arm or name repeats nothing.
 def resultFolder(kind, meta) {
-    def arms = meta.settings ? knownArms() : []
+    def arms = meta.settings ? registeredArms() : []
     def parts = [workflow.session.params.outdir, kind, meta.id] + (arms ? armsOf(meta.settings, arms).take(1) : [])
     return parts.join('/')
 }
 
-// What a task's tag says of the arms that ask for it, in a study of several.
+// The end of a task's tag in a study of several arms: the arms that use the task.
 def armTag(meta) {
-    def arms = meta.settings ? knownArms() : []
+    def arms = meta.settings ? registeredArms() : []
     return arms ? " arm ${armsOf(meta.settings, arms).join(',')}".toString() : ''
 }

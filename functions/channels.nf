@@ -1,5 +1,5 @@
-// Every item of `left` with what the items of `right` with the same key hold: [meta, *left, *right]. The
-// keys are made of each side's meta.
+// Joins every item of `left` with all items of `right` that have the same key: [meta, *left, *right].
+// `left_key` and `right_key` compute the keys from the metas.
 def match(left_key, right_key, left, right) {
     def keyed = right.map { item -> [right_key.call(item[0]), item.drop(1)] }
     return left
@@ -8,7 +8,7 @@ def match(left_key, right_key, left, right) {
         .map { _key, item, more -> item + more }
 }
 
-// Every item once for each of the settings that a later step makes of those in its meta.
+// Every item once for each of the later step's settings that extend those in its meta.
 def withSettings(items, later) {
     return items.flatMap { item ->
         def now = item[0].settings
@@ -18,8 +18,8 @@ def withSettings(items, later) {
     }
 }
 
-// [meta, [file, ..]] of items [meta, file, .., number]: the files with the same meta, once there are as
-// many as the number says, or at the end of the run, when a task of one failed.
+// Groups items [meta, file, number] to [meta, [file, ..]] as soon as a meta has that number of files. When
+// a task failed, its group is complete at the end of the run.
 def gather(items) {
     return items
         .map { meta, content, number -> [groupKey(meta, number), content] }

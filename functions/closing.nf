@@ -1,7 +1,7 @@
 include { readJson } from './files'
 
-// Work at the end of a run, in a thread that the end of the program waits for, a minute at most: when a
-// task's error ends a run, Nextflow since 25.10 may leave, or interrupt, while onComplete is at work.
+// Work at the end of a run, in a thread that the program waits for, a minute at most: when a task's error
+// ends a run, Nextflow since 25.10 may exit, or interrupt onComplete, before it is done.
 def close(work) {
     def closing = Thread.start('closing') { carefully(work) }
     try {
@@ -9,11 +9,11 @@ def close(work) {
         closing.join()
     }
     catch (IllegalStateException ending) {
-        log.debug("The program ends already: ${ending.message}")
+        log.debug("The program is ending already: ${ending.message}")
         closing.join()
     }
     catch (InterruptedException interrupted) {
-        log.debug("The end of the run is told while it ends: ${interrupted}")
+        log.debug("Interrupted at the end of the run: ${interrupted}")
         Thread.currentThread().interrupt()
     }
 }
@@ -23,11 +23,11 @@ def carefully(work) {
         work.call()
     }
     catch (Exception error) {
-        log.error("The end of the run could not be told or recorded: ${error.message}", error)
+        log.error("The summary or record of the run failed: ${error.message}", error)
     }
 }
 
-// What is at the end of a run: where the report is, its headline, and the samples that failed.
+// Prints where the report is, its headline, and the samples that failed.
 def printSummary(outdir) {
     def headline = outdir.resolve('evaluation/headline.json')
     if (workflow.success && headline.exists()) {

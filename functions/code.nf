@@ -1,12 +1,12 @@
 include { listed } from './files'
 
-// SHA-256 of all Python code of the pipeline, and of the data files beside it, for the record of a run.
+// SHA-256 of all Python code of the pipeline and its data files, for the record of a run.
 def fingerprint(bin) {
     return digest(bin, sourceFiles(bin))
 }
 
-// SHA-256 by script of what it runs: itself and the files of the package that it imports, directly or
-// not. Nextflow's own task hash sees only the script that a command names.
+// SHA-256 of each script with all files of the package that it imports, directly or indirectly. Nextflow's
+// own task hash covers only the script that a command names.
 def fingerprints(bin) {
     def texts = sourceFiles(bin).collectEntries { file -> [file, file.text] }
     def imports = texts.collectEntries { file, text -> [file, importedFiles(file, text, bin)] }
@@ -33,14 +33,14 @@ def sourceFiles(folder) {
     }
 }
 
-// Files and all that they import, step by step until nothing new is found.
+// The files and all that they import, directly or indirectly.
 def reachable(files, imports) {
     def more = files.collectMany { file -> imports[file] ?: [] }.toSet() - files
     return more ? reachable(files + more, imports) : files
 }
 
-// The files that one file imports from the package, wherever in it an import stands, and the data files
-// beside it that it names. Imports for type checkers alone are none.
+// The files of the package that one file imports, wherever in it the import is, and the data files beside
+// it that it names. Imports for type checkers do not count.
 def importedFiles(file, text, bin) {
     def code = text.replaceAll(/(?m)^if TYPE_CHECKING:\n((?:[ \t]+.*)?\n)+/, '')
     def modules = []
@@ -54,14 +54,14 @@ def importedFiles(file, text, bin) {
     return (modules.collectMany { module -> moduleFiles(module, bin) } + listing).unique() + data
 }
 
-// The file of a module, or nothing where the name is of something in a module; and the packages around it.
+// The file of a module with the __init__.py of its packages; only these where the name is not a module.
 def moduleFiles(module, bin) {
     def names = module.tokenize('.')
     def around = (1..names.size()).collect { size -> bin.resolve("${names.take(size).join('/')}/__init__.py") }
     return (around + [bin.resolve("${names.join('/')}.py")]).findAll { path -> path.exists() }
 }
 
-// What a file may import that looks into a package for modules to import.
+// All modules of a package: a file that lists the package may import any of them.
 def filesOfPackage(module, bin) {
     def folder = bin.resolve(module.replace('.', '/'))
     return module.contains('.') && folder.isDirectory() ? listed(folder).findAll { file -> file.name.endsWith('.py') } : []

@@ -2,28 +2,28 @@ include { listed } from './files'
 include { outputOf } from './shell'
 include { findTrace } from './trace'
 
-// The commit of the project's checkout, with '-dirty' behind it when files were changed; null without one.
+// The commit of the project's checkout, with '-dirty' appended when files were changed; null without one.
 def gitRevision() {
     def command = ['git', '-C', projectDir.toString(), 'describe', '--always', '--dirty', '--abbrev=40', '--exclude', '*']
     def found = workflow.commitId ?: (file("${projectDir}/.git").exists() ? outputOf(command) : '')
     return found ?: null
 }
 
-// The run as a Workflow Run RO-Crate: ro-crate-metadata.json among the results. `told` is what COLLATE
-// tells of inputs, images and costs, and `versions` those of the software: both are empty where the run
-// did not come that far, and the crate then holds what is left. `sheets` are from sheetEntities, when the run
-// started: by now somebody may have edited the files.
-def writeCrate(options, facts, sheets, told, versions) {
+// Writes the run as a Workflow Run RO-Crate, ro-crate-metadata.json among the results. `provenance` holds
+// inputs, images and costs from COLLATE, `versions` those of the software. Both are empty when the run ended
+// before; the crate then holds the rest. `sheets` are the sheetEntities from the start of the run: the files
+// may have changed since.
+def writeCrate(options, facts, sheets, provenance, versions) {
     def outdir = file(options.outdir)
     def trace = keepWithResults(options, outdir)
-    def inputs = sheets + (told.inputs ?: []).collectMany { input -> safeEntities(input) }
-    def results = resultFiles(outdir, told).collect { path -> resultEntity(outdir, path) }
+    def inputs = sheets + (provenance.inputs ?: []).collectMany { input -> safeEntities(input) }
+    def results = resultFiles(outdir, provenance).collect { path -> resultEntity(outdir, path) }
     def values = options.findAll { _name, value -> value != null }.collect { name, value -> valueEntity("parameter-${name}", name, value) + [exampleOfWork: ['@id': "#formal-${name}".toString()]] }
-    def settings = (facts + (told.facts ?: [:])).findAll { _name, value -> value != null }.collect { name, value -> valueEntity(name, name, value) }
+    def settings = (facts + (provenance.facts ?: [:])).findAll { _name, value -> value != null }.collect { name, value -> valueEntity(name, name, value) }
     def software = softwareEntities(versions)
-    def images = (told.images ?: []).collect { image -> imageEntity(image, facts.container_engine) }
-    def usage = usageEntities(told.resources ?: [:])
-    def action = actionEntity(told) + [
+    def images = (provenance.images ?: []).collect { image -> imageEntity(image, facts.container_engine) }
+    def usage = usageEntities(provenance.resources ?: [:])
+    def action = actionEntity(provenance) + [
         object: links(inputs.findAll { input -> !input.inFolder } + values + settings),
         result: links(results),
         containerImage: links(images),
@@ -40,7 +40,7 @@ def writeCrate(options, facts, sheets, told, versions) {
     outdir.resolve('ro-crate-metadata.json').text = groovy.json.JsonOutput.prettyPrint(text) + '\n'
 }
 
-// The workflow as it ran, and the table of tasks where it is elsewhere, among the results.
+// Copies the workflow's scripts to the results, and the table of tasks if it is elsewhere.
 def keepWithResults(options, outdir) {
     def folder = outdir.resolve('pipeline_info')
     def trace = findTrace(options)
@@ -62,14 +62,14 @@ def link(id) {
     return ['@id': id.toString()]
 }
 
-// Where a file is, as an absolute URI.
+// The absolute URI of a file.
 def uri(path) {
-    def given = path.toString()
-    def place = given =~ '(?s)^([A-Za-z][A-Za-z0-9+.-]*)(://[^/]*)(.*)$'
+    def text = path.toString()
+    def place = text =~ '(?s)^([A-Za-z][A-Za-z0-9+.-]*)(://[^/]*)(.*)$'
     if (!place.find()) {
-        return "file://${encoded(workflow.launchDir.resolve(given).normalize().toString())}".toString()
+        return "file://${encoded(workflow.launchDir.resolve(text).normalize().toString())}".toString()
     }
-    // A web address is encoded already; the name of an object in a bucket is not.
+    // Web addresses are encoded already, names of objects in a bucket are not.
     def rest = place.group(1) in ['http', 'https', 'ftp'] ? place.group(3).replace(' ', '%20') : encoded(place.group(3))
     return "${place.group(1)}${place.group(2)}${rest}".toString()
 }
@@ -87,7 +87,7 @@ def fileEntity(id, name, sum, more) {
     return ['@id': id, '@type': 'File', name: name, encodingFormat: format, contentSize: sum.bytes?.toString(), sha256: sum.sha256] + more
 }
 
-// The samplesheet, and the table of arms where there is one, as they are now.
+// The samplesheet and the table of arms, if any, with their checksums now.
 def sheetEntities(sheet, study) {
     def sheets = [[sheet, 'Samplesheet']] + (study ? [[file(study, glob: false), 'Arms of the study']] : [])
     return sheets.collect { path, what -> fileEntity(uri(path.toUriString()), path.name, sumOf(path), [description: what]) }
@@ -113,7 +113,7 @@ def sumOf(path) {
     }
 }
 
-// One input that cannot be described does not keep the others out of the record.
+// An input that cannot be described is left out; the record still has the others.
 def safeEntities(input) {
     try {
         return inputEntities(input)
@@ -124,7 +124,7 @@ def safeEntities(input) {
     }
 }
 
-// A file, or a folder with its files; and the coordinates.
+// A file, or a folder with its files, and the table of coordinates.
 def inputEntities(input) {
     def id = uri(input.path)
     def name = input.path.tokenize('/').last()
@@ -137,13 +137,13 @@ def inputEntities(input) {
     return [['@id': "${id}/".toString(), '@type': 'Dataset', name: name, hasPart: links(inside)] + what] + inside + coordinates
 }
 
-// What was published of the samples that this run finished, and of their references; the folder may hold
-// what other runs made of other samples, or of one that failed this time.
-def resultFiles(outdir, told) {
-    def samples = (told.samples ?: []) - (told.failed ?: []).collect { sample -> sample.id }
-    def folders = samples.collectMany { sample -> ["samples/${sample}", "evaluation/${sample}"] } + (told.references ?: []).collect { reference -> "references/${reference}" }
+// Published files of the samples that finished in this run and of their references. The folder may also
+// hold files of earlier runs: of other samples, or of one that failed this time.
+def resultFiles(outdir, provenance) {
+    def samples = (provenance.samples ?: []) - (provenance.failed ?: []).collect { sample -> sample.id }
+    def folders = samples.collectMany { sample -> ["samples/${sample}", "evaluation/${sample}"] } + (provenance.references ?: []).collect { reference -> "references/${reference}" }
     def single = ['multiqc/multiqc_report.html', 'evaluation/headline.json', 'evaluation/scores.csv'] + samples.collect { sample -> "evaluation/maps/${sample}.png" }
-    return single.collect { name -> outdir.resolve(name.toString()) }.findAll { path -> told.samples && path.exists() } + folders.collectMany { name -> filesBelow(outdir.resolve(name.toString())) }
+    return single.collect { name -> outdir.resolve(name.toString()) }.findAll { path -> provenance.samples && path.exists() } + folders.collectMany { name -> filesBelow(outdir.resolve(name.toString())) }
 }
 
 def filesBelow(folder) {
@@ -196,7 +196,7 @@ def imageEntity(image, engine) {
     ]
 }
 
-// registry:5000/name:tag; an image of one word may be one that was built here, and a path is in no registry.
+// registry:5000/name:tag. An image of one word may be local, and a path is in no registry.
 def splitImage(image, engine) {
     def last = image.tokenize('/').last()
     def tag = last.contains(':') ? last.tokenize(':').last() : null
@@ -209,7 +209,7 @@ def splitImage(image, engine) {
     return named ? [parts[0], parts.drop(1).join('/'), tag] : [engine == 'docker' ? 'docker.io' : null, name, tag]
 }
 
-// What the results cost in all, and how much of it this run paid.
+// The cost of the results, and this run's part of it.
 def usageEntities(costs) {
     def stats = workflow.stats
     def totals = ['cpu_hours', 'cpu_hours_failed', 'gpu_hours', 'tasks'].findAll { name -> costs[name] != null }.collect { name -> usageEntity(name, name, name, costs[name]) }
@@ -236,8 +236,8 @@ def moment(time) {
     return time.format(java.time.format.DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ssxxx"))
 }
 
-def actionEntity(told) {
-    def failed = (told.failed ?: []).collect { sample -> "Sample ${sample.id} failed in ${sample.step}: ${sample.reason}" }
+def actionEntity(provenance) {
+    def failed = (provenance.failed ?: []).collect { sample -> "Sample ${sample.id} failed in ${sample.step}: ${sample.reason}" }
     return [
         '@id': "#${workflow.runName}".toString(),
         '@type': 'CreateAction',

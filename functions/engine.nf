@@ -1,5 +1,5 @@
-// What runs the tasks in containers, or null. The clouds' executors do so whatever the settings say, and
-// with them Nextflow names no engine.
+// The engine that runs the tasks in containers, or null. Executors of clouds always use containers, but
+// Nextflow names no engine for them.
 def containerEngine() {
     def clouds = ['awsbatch', 'google-batch', 'azurebatch', 'k8s']
     def profiles = workflow.profile.tokenize(',')

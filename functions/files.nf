@@ -1,4 +1,4 @@
-// What is in a folder, by name. Files' own method for it has another name before Nextflow 26.04 than after.
+// The contents of a folder, by name. The method of Path for this is named differently before Nextflow 26.04.
 def listed(folder) {
     return java.nio.file.Files.newDirectoryStream(folder).withCloseable { paths -> paths.toList() }.sort { path -> path.name }
 }

@@ -22,8 +22,7 @@ def imageRecord(image) {
     return inspected(image) ?: [digest: null, basis: 'named by tag, not by digest']
 }
 
-// What the engine of this machine knows of an image: the registry's digest, or, of an image that was
-// built here, its ID.
+// What the engine of this machine knows of an image: the registry's digest or, if it was built here, its ID.
 def inspected(image) {
     def engine = workflow.containerEngine
     if (!(engine in ['docker', 'podman'])) {

@@ -1,10 +1,10 @@
-// Predicted in seconds, and so together; the registry in bin/stlatent/baselines has the same ones.
+// Methods that take seconds and so share a task; the registry in bin/stlatent/baselines has the same ones.
 def plainMethods() {
     return ['null', 'ridge', 'kernel_ridge', 'knn']
 }
 
-// What --baselines names, as tasks of a fold: [name, methods, is_published] of the plain methods
-// together, and of each published one.
+// The tasks of a fold for --baselines, [name, methods, is_published]: one for all plain methods, one for
+// each published method.
 def comparisons(baselines) {
     def names = baselines.tokenize(',').unique()
     def plain = names.findAll { name -> name in plainMethods() }

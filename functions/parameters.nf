@@ -1,14 +1,14 @@
-// The parameters of a run with the types of nextflow_schema.json; everything that is wrong ends the run at once.
-def checkParameters(given, schema_file) {
+// The parameters of a run with the types of nextflow_schema.json. Ends the run with a list of all problems.
+def checkParameters(values, schema_file) {
     def groups = parameterGroups(schema_file)
     def schema = parameterRules(schema_file)
     def required = groups.collectMany { group -> group.required ?: [] }
-    def checked = schema.collectEntries { name, rule -> [name, coerce(given[name], rule.type)] }
+    def checked = schema.collectEntries { name, rule -> [name, coerce(values[name], rule.type)] }
     def problems = schema.collect { name, rule ->
         def problem = findProblem(checked[name], rule, name in required || rule['default'] != null)
         problem ? "--${name}: ${problem}" : null
     }
-    def all = unknownParameters(given.keySet(), schema.keySet()) + problems.findAll { problem -> problem }
+    def all = unknownParameters(values.keySet(), schema.keySet()) + problems.findAll { problem -> problem }
     if (all) {
         error(all.join('\n'))
     }
@@ -37,10 +37,10 @@ def parameterRules(schema_file) {
     return parameterGroups(schema_file).collectEntries { group -> group.properties }
 }
 
-// Those that institutional configuration files (nf-core/configs) set are not ours and do no harm.
-def unknownParameters(given, known) {
+// Parameters of institutional configuration files (nf-core/configs) are ignored.
+def unknownParameters(names, known) {
     def foreign = ~/(config_profile_|custom_config_|igenomes_).*|validate_params|monochrome_logs/
-    return (given - known)
+    return (names - known)
         .findAll { name -> !(name ==~ foreign) }
         .collect { name ->
             "--${name}: there is no such parameter; the nearest is --${nearestName(name, known)}"
@@ -72,7 +72,7 @@ def distance(one, other) {
     return last.last()
 }
 
-// From the command line, newer Nextflow brings numbers and booleans as text.
+// Newer Nextflow passes numbers and booleans of the command line as text.
 def coerce(value, type) {
     def text = value == null ? '' : value.toString()
     if (type == 'boolean') {
@@ -122,7 +122,7 @@ def hasType(value, type) {
     return value instanceof CharSequence
 }
 
-// What QUALITY_CONTROL is asked for by kind of data.
+// The thresholds of QUALITY_CONTROL for a kind of data.
 def thresholds(options, kind) {
     return [
         min_counts: options["${kind}_min_counts"],
@@ -140,7 +140,7 @@ def samplesheet(name) {
         error("--input: ${sheet.exists() ? 'a folder, not a samplesheet' : 'file not found'}: ${name}")
     }
     if (sheet.toUriString().find('[${}\\n\\r]')) {
-        error('--input: the path holds $, {, } or a line break, which Nextflow cannot hand to a task: ' + name)
+        error('--input: the path contains $, {, } or a line break, which Nextflow cannot pass to a task: ' + name)
     }
     return sheet
 }

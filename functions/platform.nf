@@ -1,4 +1,4 @@
-// What a profile needs and was not given; the work directory is checked by the cloud's executor itself.
+// Parameters that a profile needs and that are missing. The cloud's executor checks the work directory.
 def checkPlatform(options, profiles) {
     def problems = profiles.collectMany { profile ->
         profile == 'awsbatch' ? awsProblems(options) : profile == 'googlebatch' ? googleProblems(options) : []
@@ -7,12 +7,12 @@ def checkPlatform(options, profiles) {
         error(problems.join('\n'))
     }
     if ('googlebatch' in profiles && workflow.nextflow.version.matches('>=25.10') && !workflow.nextflow.version.matches('>=26.04')) {
-        log.warn("Nextflow ${workflow.nextflow.version} can take tasks that Google Batch itself repeats for failed ones: keep google.batch.maxSpotAttempts at 0, as this profile does, or take 26.04.")
+        log.warn("Nextflow ${workflow.nextflow.version} may count a task as failed while Google Batch repeats it: keep google.batch.maxSpotAttempts at 0, as this profile does, or use 26.04.")
     }
-    // Its settings for a whole run are read before the command line is.
+    // It reads settings of the whole run before the command line.
     def early = System.getenv('NXF_SYNTAX_PARSER') == 'v2' && !workflow.nextflow.version.matches('>=25.10')
     if (early && profiles.any { profile -> profile in ['awsbatch', 'googlebatch'] }) {
-        log.warn('With NXF_SYNTAX_PARSER=v2, Nextflow before 25.10 does not see --region, --google_project and --spot: unset it.')
+        log.warn('With NXF_SYNTAX_PARSER=v2, Nextflow before 25.10 ignores --region, --google_project and --spot: unset it.')
     }
 }
 
@@ -33,54 +33,54 @@ def googleProblems(options) {
     ].findAll { problem -> problem } + imageProblems(options)
 }
 
-// The names that `make images` gives are known on one machine only.
+// Images that `make images` builds exist on one machine only.
 def imageProblems(options) {
     return ['container_image', 'gpu_container_image']
         .findAll { name -> (options.use_gpu || name == 'container_image') && !"${options[name]}".contains('/') }
-        .collect { name -> "--${name}: '${options[name]}' is an image of one machine; the cloud needs the name under which you pushed it".toString() }
+        .collect { name -> "--${name}: '${options[name]}' is an image on this machine; the cloud needs the name under which you pushed it".toString() }
 }
 
-// What the report says of the device. A sight is what CHECK_DEVICE found: empty when it was not asked, or failed.
-def deviceFact(sight, use_gpu) {
+// What the report says of the device. `device` is the result of CHECK_DEVICE: empty when it did not run or failed.
+def deviceFact(device, use_gpu) {
     if (!use_gpu) {
         return 'CPU (--use_gpu false)'
     }
-    if (!sight) {
+    if (!device) {
         return 'not known: CHECK_DEVICE failed'
     }
-    return sight.gpu ?: sight.asked ? "CPU: a GPU was asked for, and none is visible (${sight.reason})".toString() : 'CPU: no GPU on this machine'
+    return device.gpu ?: device.requested ? "CPU: a GPU was requested, but none is visible (${device.reason})".toString() : 'CPU: no GPU on this machine'
 }
 
-def tellDevice(sight, use_gpu, engine) {
-    // A run that an error has ended killed CHECK_DEVICE itself.
+def reportDevice(device, use_gpu, engine) {
+    // A run that ends with an error kills CHECK_DEVICE.
     if (!use_gpu || nextflow.Global.session.aborted) {
         return null
     }
-    if (!sight) {
+    if (!device) {
         log.warn(failedCheck())
     }
-    else if (sight.asked && !sight.gpu) {
-        log.warn(invisibleGpu(sight, engine))
+    else if (device.requested && !device.gpu) {
+        log.warn(invisibleGpu(device, engine))
     }
     else {
-        log.info(sight.gpu ? "GPU: ${sight.gpu}" : 'No GPU on this machine: TRAIN_VAE and ALIGN run on the CPU.')
+        log.info(device.gpu ? "GPU: ${device.gpu}" : 'No GPU on this machine: TRAIN_VAE and ALIGN run on the CPU.')
     }
 }
 
 def failedCheck() {
     return [
-        'CHECK_DEVICE, which asks for a GPU as TRAIN_VAE and ALIGN will, failed: they will probably fail in the same way.',
-        '  Its reason is above and in .nextflow.log.',
-        '  --use_gpu false runs everything on the CPU; -resume keeps what is done.',
+        'CHECK_DEVICE failed. It requests a GPU as TRAIN_VAE and ALIGN do: they will probably fail in the same way.',
+        '  The reason is above and in .nextflow.log.',
+        '  --use_gpu false runs everything on the CPU; -resume keeps finished tasks.',
     ].join('\n')
 }
 
-def invisibleGpu(sight, engine) {
+def invisibleGpu(device, engine) {
     return [
-        "A GPU was asked for, and torch sees none on ${sight.node} (executor ${sight.executor}): ${sight.reason}.",
-        '  TRAIN_VAE and ALIGN run on the CPU there: the run goes on, but slower.',
-        '  Run nvidia-smi on that machine. If it shows no GPU, this is a machine without one, or its driver is missing.',
-        gpuCure(sight.executor, engine),
+        "A GPU was requested, but torch finds none on ${device.node} (executor ${device.executor}): ${device.reason}.",
+        '  TRAIN_VAE and ALIGN run on the CPU there: the run continues, but slower.',
+        '  Run nvidia-smi on that machine. If it shows no GPU, the machine has none, or its driver is missing.',
+        gpuCure(device.executor, engine),
         '  --use_gpu false keeps these tasks off GPU machines.',
     ].findAll { line -> line }.join('\n')
 }
@@ -89,7 +89,7 @@ def gpuCure(executor, engine) {
     def scheduler = [
         slurm: "  Does --gpu_queue name a partition whose nodes have GPUs (sinfo -o '%P %G'), and does `srun --gres=gpu:1 nvidia-smi` show one?",
         awsbatch: '  Does --gpu_queue use a compute environment of GPU instances, such as g4dn, g5 or g6, with the GPU image of AWS?',
-        'google-batch': '  Do --gpu_type and --gpu_machine_type fit each other (nvidia-tesla-t4 and n1-standard-4; nvidia-l4 and g2-standard-4)?',
+        'google-batch': '  Do --gpu_type and --gpu_machine_type match (nvidia-tesla-t4 and n1-standard-4; nvidia-l4 and g2-standard-4)?',
     ][executor]
     def container = [
         docker: '  Docker needs the NVIDIA Container Toolkit: docker run --rm --gpus all IMAGE nvidia-smi',

@@ -1,6 +1,6 @@
 include { readJson } from './files'
 
-// The distinct inputs of all rows of a samplesheet: [id, kind, file, coordinates or [], whether all is there, lines].
+// The distinct inputs of all rows of a samplesheet: [id, kind, file, coordinates or [], whether the files exist, lines].
 def inputSources(rows, folder) {
     def spatial = rows.collect { row -> [row.line, 'spatial', locate(row.spatial, folder), findCoordinates(row, folder)] }
     def references = rows.collect { row -> [row.line, 'reference', locate(row.reference, folder), []] }
@@ -31,7 +31,7 @@ def findCoordinates(row, folder) {
     return candidates.find { candidate -> candidate.exists() } ?: []
 }
 
-// The checked samplesheet, or the end of the run with everything that is wrong with it.
+// The checked samplesheet. Ends the run with a list of all problems if there are any.
 def readPlan(json, problems) {
     def checked = readJson(json)
     if (!checked.valid) {

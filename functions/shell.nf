@@ -1,4 +1,4 @@
-// What a command of this machine prints; nothing when it is absent, fails, or takes longer than ten seconds.
+// The output of a command on this machine; empty when it is missing, fails or takes longer than ten seconds.
 def outputOf(command) {
     try {
         def started = command.execute()

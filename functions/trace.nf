@@ -1,12 +1,12 @@
-// Nextflow's table of tasks, which is written line by line while the pipeline runs. It is on this
-// machine also when the results are not, and under results/ where the settings do not see --outdir.
+// Nextflow's table of tasks. Nextflow writes it line by line while the pipeline runs, always on this
+// machine: in the launch folder when the results are remote, in results/ when the settings miss --outdir.
 def findTrace(options) {
     def name = "pipeline_info/trace_${options.trace_report_suffix}.txt"
     return [file("${options.outdir}/${name}"), file(name), file("results/${name}")].find { path -> path.exists() }
 }
 
-// The table's text once the tasks that made these files are in it: a task hands on its files shortly
-// before it is listed. Nothing when there is no table, or not within half a minute.
+// The table's text, once it lists the tasks that wrote these files: Nextflow passes a task's files on shortly
+// before it lists the task. Empty when there is no table, or it is incomplete after half a minute.
 def readTrace(trace, files) {
     def tasks = files.collect { path -> taskHash(path) }.findAll { hash -> hash }.toSet()
     def read = -1
@@ -16,7 +16,7 @@ def readTrace(trace, files) {
         read = size
         grown && isListed(tasks, trace) || sleep(1000)
     }
-    // A task that failed handed on nothing to wait for.
+    // Failed tasks have no files to wait for.
     sleep(complete ? 300 : 0)
     return complete ? trace.text : ''
 }
@@ -33,8 +33,8 @@ def taskHash(path) {
     return below.size() > 2 && below[0].size() == 2 ? "${below[0]}/${below[1].take(6)}".toString() : null
 }
 
-// What the tasks cost, without what differs between a run and the same run resumed: that table is the
-// input of a task. Without a container engine the images that Nextflow lists were not used.
+// The costs of the tasks, without columns that change when the run is resumed: the table is the input of a
+// task. Without a container engine the images in Nextflow's table were not used.
 def costTable(text, engine) {
     def columns = ['process', 'status', 'exit', 'attempt', 'cpus', '%cpu', 'memory', 'peak_rss', 'time', 'realtime', 'queue', 'container']
     def uncounted = ['CHECK_DEVICE', 'COLLATE', 'MULTIQC']

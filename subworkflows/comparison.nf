@@ -2,7 +2,7 @@ include { distinctSettings } from '../functions/arms'
 include { withSettings } from '../functions/channels'
 include { COMPARE } from '../modules/compare/main'
 
-// Predicts hidden genes by the methods to compare with, once for all arms that hide the same.
+// Predicts hidden genes by the methods to compare with, once for all arms that hide the same genes.
 workflow COMPARISON {
     take:
     options

@@ -3,7 +3,7 @@ include { gather ; withSettings } from '../functions/channels'
 include { CALIBRATE } from '../modules/calibrate/main'
 include { SCORE } from '../modules/score/main'
 
-// Compares what was imputed and what other methods predicted with what was measured.
+// Compares imputed genes, and the predictions of other methods, with the measurements.
 workflow EVALUATION {
     take:
     options
@@ -24,7 +24,7 @@ workflow EVALUATION {
     compared = predicted.map { meta, h5ad -> [meta.subMap('id', 'reference', 'settings'), null, h5ad] }
     by_method = withSettings(compared, distinctSettings('imputation', arms)).combine(n_folds, by: 0)
 
-    // as many predictions a fold as there are tasks that make one
+    // in each fold one prediction a seed and one a task of COMPARE
     held_out = by_sample
         .filter { _sample, meta, _h5ad, _n -> meta.fold != 'all' }
         .mix(by_method)
@@ -34,7 +34,7 @@ workflow EVALUATION {
         .map { meta, h5ad, files, predictions -> [named(meta, arms), h5ad, files, inOrder(predictions)] }
     SCORE(to_score, code.score)
 
-    // the full run, with the folds that were imputed under the same seed
+    // the full run and the folds of the same seed
     first_seed = by_sample
         .filter { _sample, meta, _h5ad, _n -> meta.seed == seeds[0] }
         .map { sample, _meta, h5ad, n -> [sample, h5ad, 1 + n] }
@@ -45,12 +45,12 @@ workflow EVALUATION {
     CALIBRATE(to_calibrate, options.interval_level, code.calibrate)
 }
 
-// The arm's name is part of what these tasks write.
+// These tasks write the arm's name.
 def named(meta, arms) {
     return meta + [arm: armsOf(meta.settings, arms)[0]]
 }
 
-// Independent of which task ended first.
+// Independent of the order in which tasks end.
 def inOrder(files) {
     return files.sort { h5ad -> "${h5ad.parent.name}/${h5ad.name} ${h5ad}" }
 }

@@ -2,7 +2,7 @@ include { distinctSettings } from '../functions/arms'
 include { match ; withSettings } from '../functions/channels'
 include { SPLIT_GENES } from '../modules/split_genes/main'
 
-// Which genes of a sample each fold hides, and which it aligns on.
+// Chooses which genes of a sample each fold hides, and which it aligns on.
 workflow FOLDS {
     take:
     options

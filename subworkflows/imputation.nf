@@ -4,7 +4,7 @@ include { ALIGN } from '../modules/align/main'
 include { EVALUATE } from '../modules/evaluate/main'
 include { IMPUTE } from '../modules/impute/main'
 
-// Aligns every fold under every seed, the full fit under the first, and imputes.
+// Aligns and imputes every fold under every seed, and the full fit under the first.
 workflow IMPUTATION {
     take:
     options

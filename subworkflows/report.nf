@@ -1,14 +1,14 @@
 include { armRecords } from '../functions/arms'
 include { readJson } from '../functions/files'
 include { imageRecords } from '../functions/images'
-include { acceleratorsOf ; lostTasks } from '../functions/lost'
+include { acceleratorsOf ; deadTasks } from '../functions/dead_tasks'
 include { deviceFact } from '../functions/platform'
 include { costTable ; findTrace ; readTrace } from '../functions/trace'
 include { COLLATE } from '../modules/collate/main'
 include { MULTIQC } from '../modules/multiqc/main'
 
-// Gathers what the tasks recorded into one report. Records come by topic: a new process has only to write
-// to it.
+// Gathers the records of all tasks into one report. Records come by topic: a new process only has to
+// write to it.
 workflow REPORT {
     take:
     options
@@ -27,19 +27,19 @@ workflow REPORT {
         .combine(costs)
         .combine(accelerators)
         .combine(sources.map { all -> [paths: sourcePaths(all)] })
-        .map { found, table, requested, places ->
+        .map { found, table, requested, inputs ->
             groovy.json.JsonOutput.toJson(
                 [
                     parameters: options.findAll { name, _value -> name != 'trace_report_suffix' },
                     arms: armRecords(arms),
                     run: facts + [device: deviceFact(found, options.use_gpu)],
                     accelerators: requested,
-                    sources: places.paths,
+                    sources: inputs.paths,
                     images: imageRecords(table),
                 ]
             )
         }
-    COLLATE(checked, records.map { files -> files + lostTasks() }, costs.collectFile(name: 'tasks.tsv'), settings, code.collate)
+    COLLATE(checked, records.map { files -> files + deadTasks() }, costs.collectFile(name: 'tasks.tsv'), settings, code.collate)
 
     versions = channel
         .topic('versions')
@@ -56,7 +56,7 @@ workflow REPORT {
     MULTIQC.out.report
         .combine(COLLATE.out.headline)
         .map { report, headline -> requireFinished(readJson(headline), file(options.outdir).resolve("multiqc/${report.name}")) }
-    // Emitted by its name alone: with an assignment there the strict parser of Nextflow 25.04 finds no output.
+    // Emitted by its name alone: the strict parser of Nextflow 25.04 does not find an output that is assigned there.
     provenance = COLLATE.out.provenance
 
     emit:
@@ -68,13 +68,13 @@ def versionLine(process, tool, version) {
     return "${process}:\n  ${tool}: '${version}'\n".toString()
 }
 
-// Where the distinct inputs are, for the record of the run.
+// Paths of the distinct inputs, for the record of the run.
 def sourcePaths(sources) {
     return sources.collect { id, kind, data, coordinates, _exists, _lines -> [id: id, kind: kind, path: data.toUriString(), coordinates: coordinates ? coordinates.toUriString() : null] }
 }
 
-// The end of a run in which no sample finished. An error stops what is still being published, so
-// it waits for the report.
+// Ends a run in which no sample finished with an error. The error stops all publishing, so wait for the
+// report first.
 def requireFinished(headline, report) {
     if (headline.finished == 0) {
         (1..300).any { _number -> report.exists() || sleep(200) }

@@ -1,6 +1,6 @@
 include { readJson } from '../functions/files'
 include { comparisons } from '../functions/methods'
-include { tellDevice } from '../functions/platform'
+include { reportDevice } from '../functions/platform'
 include { CHECK_DEVICE } from '../modules/check_device/main'
 include { COMPARISON } from './comparison'
 include { EVALUATION } from './evaluation'
@@ -23,10 +23,10 @@ workflow STLATENT {
     methods = comparisons(options.baselines)
     gene_list = options.impute_genes in ['hvg', 'all'] ? [] : file(options.impute_genes, glob: false, checkIfExists: true)
 
-    // what torch sees where the GPU tasks will run: [gpu, reason, node, executor, asked], or nothing
+    // the GPU that torch finds where the GPU tasks will run: [gpu, reason, node, executor, requested], or nothing
     CHECK_DEVICE(channel.of(code.check_device).filter { options.use_gpu })
-    device = CHECK_DEVICE.out.map { json, executor, asked -> readJson(json) + [executor: executor, asked: asked == 'asked'] }.ifEmpty([:])
-    device.subscribe { found -> tellDevice(found, options.use_gpu, workflow.containerEngine) }
+    device = CHECK_DEVICE.out.map { json, executor, request -> readJson(json) + [executor: executor, requested: request == 'requested'] }.ifEmpty([:])
+    device.subscribe { found -> reportDevice(found, options.use_gpu, workflow.containerEngine) }
 
     INPUTS(options, sheet, code)
     REFERENCE(options, INPUTS.out.references, arms, code)

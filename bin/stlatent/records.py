@@ -824,13 +824,13 @@ class DeadTask(Record):
     ----------
     exit, cause
         None without an exit status or a message.
-    memory, memory_wanted, time, time_wanted
+    memory, memory_requested, time, time_requested
         What the last attempt had, and what it would have had without the limits of the run.
     accelerator
         GPUs, or None.
     """
 
-    SUFFIX = ".lost.json"
+    SUFFIX = ".dead.json"
 
     process: str
     tag: str | None
@@ -838,9 +838,9 @@ class DeadTask(Record):
     cause: str | None
     attempts: int
     memory: str
-    memory_wanted: str
+    memory_requested: str
     time: str
-    time_wanted: str
+    time_requested: str
     accelerator: int | None
     folder: str | None
 

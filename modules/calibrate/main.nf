@@ -18,7 +18,7 @@ process CALIBRATE {
     tuple val("${task.process}"), val('scikit-learn'), eval('version_of.py scikit-learn'), topic: versions
 
     script:
-    // What killed every attempt before cannot kill one that copies the imputed file alone.
+    // An attempt that only copies the imputed file survives what killed the others.
     def given_up = task.attempt > 1 && task.attempt > task.maxRetries
     def status = task.previousTrace?.exit in 0..255 ? task.previousTrace.exit : 'none'
     def keep = given_up ? "--keep-only 'gave up after ${task.attempt - 1} attempts (exit status of the last: ${status})'" : ''

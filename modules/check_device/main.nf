@@ -1,13 +1,13 @@
 process CHECK_DEVICE {
     label 'process_gpu'
-    // Which node comes is no input: asked again in every run.
+    // The node is not an input, so every run checks again.
     cache false
 
     input:
     val code
 
     output:
-    tuple path('device.json'), val("${task.executor}"), val("${task.accelerator ? 'asked' : ''}")
+    tuple path('device.json'), val("${task.executor}"), val("${task.accelerator ? 'requested' : ''}")
 
     script:
     """

@@ -2,7 +2,7 @@ include { armTag } from '../../functions/arms'
 
 process COMPARE {
     tag "${meta.id} method ${meta.methods} fold ${meta.fold}${armTag(meta)}"
-    // A published method trains for long, and Tangram's matrix of cells by spots takes 4 GB at its largest.
+    // Published methods train for long, and Tangram's matrix of cells by spots takes up to 4 GB.
     memory { (meta.is_published ? 6.GB : 2.GB) * 2 ** (task.attempt - 1) }
     time { (meta.is_published ? 12.h : 4.h) * task.attempt }
 

@@ -92,11 +92,11 @@ def test_what_is_wrong_with_a_study_is_told_at_once(run_pipeline, tmp_path):
     for message in (
         " problems in study.csv:\n",
         "line 1, column n_hvgs: there is no such parameter. Cure: the nearest is n_hvg",
-        "line 1, column outdir: is the same for all arms. Cure: give it on the command line",
+        "line 1, column outdir: is the same for all arms. Cure: set it on the command line",
         "line 2, column imputer: 'nearest' is not one of stack, transfer",
         "line 3, column n_hvg: 'many' is not an integer",
         "line 3, column arm, value 'One': is already the name of an arm",
-        "line 4, column arm, value 'baseline': is no name of an arm",
+        "line 4, column arm, value 'baseline': is not a valid name of an arm",
         "line 5: 2 values under 5 columns",
     ):
         assert message in run.stdout, run.stdout

@@ -100,7 +100,7 @@ def test_google_batch_takes_machines_that_carry_the_gpu(asked):
     arguments += "--gpu_type nvidia-l4 --machine_type e2-standard-4"
     killed = "task.attempt < 2 || task.process.endsWith('CHECK_DEVICE')"
     requests, told = asked(*arguments.split(), killed=killed, parser="v2")
-    assert "CHECK_DEVICE, which asks for a GPU as TRAIN_VAE and ALIGN will, failed" in told
+    assert "CHECK_DEVICE failed. It requests a GPU as TRAIN_VAE and ALIGN do" in told
     assert set(requests) == PROCESSES
     for name, by_attempt in requests.items():
         assert sorted(by_attempt) == ([1, 2, 3] if name == "CHECK_DEVICE" else [1, 2]), name
@@ -177,15 +177,15 @@ def test_settings_of_a_whole_run(nextflow, tmp_path):
     assert google["batch"] == {"spot": True, "maxSpotAttempts": 0}
 
 
-SIGHTS = f"""
-include {{ deviceFact ; tellDevice }} from '{ROOT}/functions/platform'
+DEVICES = f"""
+include {{ deviceFact ; reportDevice }} from '{ROOT}/functions/platform'
 workflow {{
-    def none = [gpu: null, reason: 'no driver', node: 'gpu1', executor: 'slurm', asked: true]
+    def none = [gpu: null, reason: 'no driver', node: 'gpu1', executor: 'slurm', requested: true]
     def some = none + [gpu: 'NVIDIA L4, 22.5 GiB']
-    [none, some, none + [executor: 'local', asked: false], [:]].each {{ sight ->
-        println("fact: ${{deviceFact(sight, true)}}")
-        tellDevice(sight, true, 'docker')
-        tellDevice(sight, false, 'docker')
+    [none, some, none + [executor: 'local', requested: false], [:]].each {{ device ->
+        println("fact: ${{deviceFact(device, true)}}")
+        reportDevice(device, true, 'docker')
+        reportDevice(device, false, 'docker')
     }}
     println("fact: ${{deviceFact([:], false)}}")
 }}
@@ -193,26 +193,26 @@ workflow {{
 
 
 @pytest.mark.parametrize("parser", ["v1", "v2"])
-def test_what_is_told_of_the_device(nextflow, tmp_path, parser):
-    (tmp_path / "main.nf").write_text(SIGHTS)
+def test_the_device_is_reported(nextflow, tmp_path, parser):
+    (tmp_path / "main.nf").write_text(DEVICES)
     run = nextflow("run", "main.nf", folder=tmp_path, parser=parser)
     assert run.returncode == 0, run.stdout
     facts = [x.removeprefix("fact: ") for x in run.stdout.splitlines() if x.startswith("fact: ")]
     assert facts == [
-        "CPU: a GPU was asked for, and none is visible (no driver)",
+        "CPU: a GPU was requested, but none is visible (no driver)",
         "NVIDIA L4, 22.5 GiB",
         "CPU: no GPU on this machine",
         "not known: CHECK_DEVICE failed",
         "CPU (--use_gpu false)",
     ]
     for text in (
-        "torch sees none on gpu1 (executor slurm): no driver.",
+        "torch finds none on gpu1 (executor slurm): no driver.",
         "Run nvidia-smi on that machine.",
         "Does --gpu_queue name a partition whose nodes have GPUs",
         "Docker needs the NVIDIA Container Toolkit",
         "GPU: NVIDIA L4, 22.5 GiB",
         "No GPU on this machine: TRAIN_VAE and ALIGN run on the CPU.",
-        "CHECK_DEVICE, which asks for a GPU",
+        "CHECK_DEVICE failed. It requests a GPU",
     ):
         assert run.stdout.count(text) == 1, run.stdout
 

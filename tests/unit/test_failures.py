@@ -264,7 +264,7 @@ def test_nothing_but_the_memory_of_a_gpu_calls_for_smaller_batches(error):
 
 DEAD = DeadTask(
     process="ALIGN", tag="s1 fold 2 seed 0", exit=137, cause=None, attempts=3, memory="12 GB",
-    memory_wanted="12 GB", time="36h", time_wanted="36h", accelerator=None, folder="/w/ab/cd",
+    memory_requested="12 GB", time="36h", time_requested="36h", accelerator=None, folder="/w/ab/cd",
 )  # fmt: skip
 
 
@@ -272,15 +272,15 @@ def test_a_task_that_was_given_up_is_a_failure_of_its_fold():
     failure = dead_tasks.failure(DEAD, {"ref"})
     assert failure == Failure("s1", "sample", "ALIGN", failure.reason, fold="2")
     assert failure.reason.startswith("out of memory, or killed 3 times (exit status 137)")
-    assert "with 12 GB. Cure: ask for more memory for ALIGN" in failure.reason
+    assert "with 12 GB. Cure: request more memory for ALIGN" in failure.reason
     assert failure.reason.endswith("Log: /w/ab/cd/.command.log")
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"memory": "6 GB"}, "with 6 GB, where 12 GB was wanted: --max_memory or the machine"),
-        ({"exit": 140, "time": "24h"}, "time limit or by hand, at last after 24h, where 36h was"),
+        ({"memory": "6 GB"}, "with 6 GB, though 12 GB was requested: --max_memory or the machine"),
+        ({"exit": 140, "time": "24h"}, "time limit or by hand, at last after 24h, though 36h was"),
         ({"exit": None, "cause": "Process exceeded running time limit (36h)"}, "its time limit"),
         ({"exit": None, "cause": "Host EC2 (instance i-1) terminated."}, "(Host EC2 (instance i-1"),
         ({"exit": None}, "lost 3 times without an exit code: its node went away"),

@@ -101,9 +101,9 @@ def test_a_step_that_knows_the_arm_fails_it_by_its_name(study: Path) -> None:
 def test_a_task_that_was_given_up_belongs_to_the_arms_of_its_tag(study: Path) -> None:
     records.DeadTask(
         process="IMPUTE", tag="s1 fold all seed 0 arm plain,small", exit=1, cause=None, attempts=1,
-        memory="2 GB", memory_wanted="2 GB", time="4h", time_wanted="4h", accelerator=None,
+        memory="2 GB", memory_requested="2 GB", time="4h", time_requested="4h", accelerator=None,
         folder="/w",
-    ).write(study / "abc.lost.json")  # fmt: skip
+    ).write(study / "abc.dead.json")  # fmt: skip
     run = read(study, "s1.i2.imputation.json", "s1.i3.imputation.json")
     assert [outcome(run, "s1", arm).status for arm in run.arms] == [
         "finished", "failed", "failed", "finished"
@@ -115,8 +115,8 @@ def test_a_task_that_was_given_up_belongs_to_the_arms_of_its_tag(study: Path) ->
 def test_a_calibration_that_was_given_up_leaves_no_imputed_file(study: Path) -> None:
     records.DeadTask(
         process="CALIBRATE", tag="s1 arm default", exit=127, cause=None, attempts=1, memory="2 GB",
-        memory_wanted="2 GB", time="4h", time_wanted="4h", accelerator=None, folder="/w",
-    ).write(study / "abc.lost.json")  # fmt: skip
+        memory_requested="2 GB", time="4h", time_requested="4h", accelerator=None, folder="/w",
+    ).write(study / "abc.dead.json")  # fmt: skip
     run = read(study, "s1.default.calibration.json")
     assert outcome(run, "s1", DEFAULT).status == "failed"
     assert outcome(run, "s1", PLAIN).status == "finished"

@@ -19,8 +19,8 @@ KILLED = range(130, 146)
 def failures(tasks: Sequence[DeadTask], references: Collection[str | None]) -> list[Failure]:
     """Return the failures of tasks that were given up, in the form that steps write.
 
-    Tasks without a tag look at the machine: they belong to no sample and report what they miss
-    themselves. Of an input that was not read to its end CHECK_INPUT reports each sample (`explained`).
+    Tasks without a tag belong to no sample: they check the machine and report problems themselves.
+    CHECK_INPUT reports the samples of inputs that DESCRIBE_INPUT could not read (`explained`).
     """
     return [
         failure(task, references) for task in tasks if task.tag and task.process != Description.STEP
@@ -63,7 +63,7 @@ def failure(task: DeadTask, references: Collection[str | None]) -> Failure:
 
 
 def explain(task: DeadTask) -> str:
-    """Say how a task ended, what it had asked for, the cure and where its log is."""
+    """Say how a task ended, what it requested, the cure and where its log is."""
     often = "" if task.attempts == 1 else f" {task.attempts} times"
     return f"{_what(task, often)}. Log: {task.folder}/.command.log"
 
@@ -75,7 +75,7 @@ def _what(task: DeadTask, often: str) -> str:
         number = "" if status is None else f" (exit status {status})"
         return (
             f"stopped{often}{number} by its time limit or by hand, at last after {task.time}"
-            f"{_ceiling(task, 'time', task.time, task.time_wanted)}"
+            f"{_ceiling(task, 'time', task.time, task.time_requested)}"
         )
     if status == GPU_MEMORY_EXIT:
         return (
@@ -86,7 +86,7 @@ def _what(task: DeadTask, often: str) -> str:
     if status in KILLED:
         return (
             f"out of memory, or killed{often} (exit status {status}), at last with "
-            f"{task.memory}{_ceiling(task, 'memory', task.memory, task.memory_wanted)}"
+            f"{task.memory}{_ceiling(task, 'memory', task.memory, task.memory_requested)}"
         )
     if status == DISK_FULL_EXIT:
         return f"the disk was full{often}. Cure: make room in the work folder, {LATER}"
@@ -110,12 +110,12 @@ def _what(task: DeadTask, often: str) -> str:
     return f"crashed (exit status {status}){said}: a bug, or an input that nobody foresaw"
 
 
-def _ceiling(task: DeadTask, resource: str, had: str, full: str) -> str:
-    """Say whether more could have been had, and the cure."""
-    if had != full:
+def _ceiling(task: DeadTask, resource: str, had: str, requested: str) -> str:
+    """Say whether a limit cut the request, and the cure."""
+    if had != requested:
         larger = " or take a larger machine" if resource == "memory" else ""
         return (
-            f", where {full} was wanted: --max_{resource} or the machine allows no more. "
+            f", though {requested} was requested: --max_{resource} or the machine allows no more. "
             f"Cure: raise --max_{resource}{larger}, {LATER}"
         )
-    return f". Cure: ask for more {resource} for {task.process} (docs/failures.md), {LATER}"
+    return f". Cure: request more {resource} for {task.process} (docs/failures.md), {LATER}"
