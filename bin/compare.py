@@ -33,6 +33,7 @@ def methods_of(context: click.Context, option: click.Parameter, value: str) -> l
 @click.option("--fold", "fold_path", required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--method", "methods", required=True, callback=methods_of, metavar="NAME[,NAME..]")
 @click.option("--n-neighbors", required=True, type=click.IntRange(min=1))
+@click.option("--settings", default="", help="Key of the settings of this step.")
 @click.option("--seed", required=True, type=int)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 @click.option("--failure", required=True, type=click.Path(path_type=Path))
@@ -43,6 +44,7 @@ def main(
     fold_path: str,
     methods: list[str],
     n_neighbors: int,
+    settings: str,
     seed: int,
     output: Path,
     failure: Path,
@@ -52,7 +54,9 @@ def main(
         raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
 
     def step(names: list[str]) -> AbstractContextManager[None]:
-        return failures.step("COMPARE", fold.sample, "sample", failure, fold.name, ",".join(names))
+        return failures.step(
+            "COMPARE", fold.sample, "sample", failure, fold.name, ",".join(names), settings
+        )
 
     with step(methods):
         spatial = slots.read(spatial_path, slots.INGESTED_SPATIAL)

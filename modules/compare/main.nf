@@ -1,4 +1,4 @@
-include { armTag } from '../../functions/arms'
+include { armTag ; settingsKey } from '../../functions/arms'
 
 process COMPARE {
     tag "${meta.id} method ${meta.methods} fold ${meta.fold}${armTag(meta)}"
@@ -20,7 +20,7 @@ process COMPARE {
     """
     mkdir ${meta.fold}
     compare.py --spatial ${spatial} --reference ${reference} --fold ${fold} \\
-        --method ${meta.methods} --n-neighbors ${meta.settings.n_neighbors} --seed ${seed} \\
+        --method ${meta.methods} --n-neighbors ${meta.settings.n_neighbors} --settings ${settingsKey(meta.settings)} --seed ${seed} \\
         --output ${meta.fold}/${meta.id}.${meta.name}.h5ad --failure ${meta.id}.failure.json
     """
 

@@ -15,7 +15,7 @@ process TRAIN_VAE {
     tuple val(meta), path("${meta.id}.vae"), optional: true, emit: vae
     path "${meta.id}.vae_history.json", optional: true, topic: records
     path '*.failure.json', optional: true, topic: records
-    tuple val("${task.process}"), eval("package_of.py ${meta.settings.vae}"), eval("version_of.py \$(package_of.py ${meta.settings.vae})"), topic: versions
+    tuple val("${task.process} ${meta.settings.vae}"), eval("package_of.py ${meta.settings.vae}"), eval("version_of.py \$(package_of.py ${meta.settings.vae})"), topic: versions
     tuple val("${task.process}"), val("${task.accelerator ? task.accelerator.request : 0}"), topic: accelerators
 
     script:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from builders.project import ROOT
 from stlatent import records
 from stlatent.failures import DamagedFileError
 
-ROOT = Path(__file__).parents[2]
 FOLD = records.Fold(
     "s1", "1", ["Drd1"], ["Penk", "Mbp"], records.Population("delivered", n_genes=30, n_drawn=10)
 )

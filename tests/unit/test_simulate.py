@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import anndata
 import numpy as np
@@ -9,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 import simulate_tissue
+from builders.project import DEMO
 from stlatent import slots
 from stlatent.evaluation import metrics
 from stlatent.graph import morans_i, neighbours, row_weights
 from stlatent.simulate import CELL_TYPES, TISSUE_ONLY_TYPE, Settings, Study, simulate
 
-DEMO = Path(__file__).parent.parent / "assets" / "demo"
 SMALL = Settings(n_cells=300, n_spots=150, n_reference=400)
 
 

@@ -11,7 +11,7 @@ from stlatent.report.page import multiqc
 from stlatent.report.page.blocks import ChapterBlocks, figures
 from stlatent.report.run import provenance
 from stlatent.report.run.headline import failed_samples, headline, n_finished
-from stlatent.report.run.model import Run
+from stlatent.report.run.model import SCORED_FOR, Run
 from stlatent.report.run.outcome import outcomes
 
 
@@ -33,7 +33,9 @@ def write_report(run: Run, page: Path, folder: Path) -> None:
     chapters = overview(run)
     multiqc.write(chapters, page)
     write_pictures(chapters, folder)
-    scores = run.scores[list(COLUMNS)].drop_duplicates()
+    # Arms that hide other genes, or know other neighbours, have baselines of their own.
+    columns = [*COLUMNS, SCORED_FOR] if len(run.arms) > 1 else list(COLUMNS)
+    scores = run.scores[columns].drop_duplicates()
     scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     ended = outcomes(run)
     items = headline(run, ended)

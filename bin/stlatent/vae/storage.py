@@ -6,6 +6,8 @@ Nothing but `save` and `SavedVAE.decoder` imports torch (3 s).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +121,7 @@ def save(folder: Path, cells: AnnData, training: Training, settings: str = "") -
         settings=settings,
         vae=training.backend,
         epoch=list(range(len(vae.history.get("train_loss", [])))),
-        series={name: list(values) for name, values in vae.history.items()},
+        series={name: _finite(values) for name, values in vae.history.items()},
         best_epoch=vae.best_epoch,
         seconds=training.seconds,
         batch_sizes=training.batch_sizes,
@@ -170,3 +172,8 @@ def attach(reference: AnnData, saved: SavedVAE) -> AnnData:
         raise DamagedFileError(msg)
     reference.obsm[slots.X_VAE] = saved.latent
     return reference
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    # An epoch may end without a number, and JSON has no word for that.
+    return [float(value) if math.isfinite(value) else None for value in values]

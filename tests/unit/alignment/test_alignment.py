@@ -3,13 +3,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from builders.project import ROOT
 from stlatent import devices, expression, graph, slots
 from stlatent.alignment import losses
 from stlatent.alignment.adversary import Adversary, Cells
@@ -30,8 +30,6 @@ from stlatent.alignment.trainer import (
 from stlatent.evaluation import latent
 from stlatent.failures import DataError
 from stlatent.simulate import Settings, Study, simulate
-
-ROOT = Path(__file__).parents[3]
 
 
 def settings_of(method: str, **changed: Any) -> AlignmentSettings:

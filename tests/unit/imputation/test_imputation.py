@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from builders.project import ROOT
 from stlatent import slots
 from stlatent.alignment.placement import Placement
 from stlatent.imputation.attention import attention
@@ -319,7 +320,7 @@ def test_written_file_is_valid_h5ad(
 
 
 def test_the_schema_offers_every_method() -> None:
-    schema = json.loads((Path(__file__).parents[3] / "nextflow_schema.json").read_text())
+    schema = json.loads((ROOT / "nextflow_schema.json").read_text())
     offered = [
         group["properties"]["imputer"]["enum"]
         for group in schema["$defs"].values()

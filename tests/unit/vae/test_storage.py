@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from builders.project import ROOT
 from stlatent import slots
 from stlatent.failures import DamagedFileError
 from stlatent.records import VaeDescription, VaeHistory
@@ -17,8 +18,6 @@ from stlatent.vae import storage
 from stlatent.vae.decoder import Decoder, Layer
 from stlatent.vae.geometry import SPHERE
 from stlatent.vae.interface import Run, TrainedVAE, Training, TrainingOptions
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,14 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import anndata
 import pytest
 
+from builders.project import ROOT
 from stlatent.failures import DataError
 from stlatent.vae import registry
 from stlatent.vae.interface import Run
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_an_unknown_vae_names_the_choices() -> None:

@@ -43,7 +43,10 @@ def _accuracy(run: Run) -> HeadlineItem:
     ours = across_samples(run, OURS, "pcc_normalised")
     raw = across_samples(run, OURS, "pcc")
     if ours is None and raw is None:
-        return HeadlineItem(name, "not measured", "no gene was held out")
+        only = f"the first arm, {run.arm.name}, has no scores"
+        return HeadlineItem(
+            name, "not measured", only if len(run.arms) > 1 else "no gene was held out"
+        )
     null = across_samples(run, NULL, "pcc")
     found = [(across_samples(run, m, "pcc_normalised"), m) for m in baselines(run.scores_of())]
     known = [(number, method) for number, method in found if number is not None]

@@ -213,7 +213,9 @@ class Run:
         name = self._name_of(arm)
         is_baseline = scores["arm"] == BASELINE_ARM
         if SCORED_FOR in scores:
-            is_baseline &= scores[SCORED_FOR].isin([name, NO_ARM])
+            # A file without rows of its arm is that of an arm that failed.
+            own = [name] if len(self.arms) > 1 else [name, NO_ARM]
+            is_baseline &= scores[SCORED_FOR].isin(own)
         return scores[is_baseline | (scores["arm"] == name)]
 
     def seed_scores(self, arm: Arm | None = None) -> pd.DataFrame:
