@@ -2,6 +2,7 @@ include { armRecords } from '../functions/arms'
 include { readJson } from '../functions/files'
 include { imageRecords } from '../functions/images'
 include { acceleratorsOf ; deadTasks } from '../functions/dead_tasks'
+include { sourcePaths ; versionLine } from '../functions/facts'
 include { deviceFact } from '../functions/platform'
 include { costTable ; findTrace ; readTrace } from '../functions/trace'
 include { COLLATE } from '../modules/collate/main'
@@ -62,15 +63,6 @@ workflow REPORT {
     emit:
     provenance
     versions
-}
-
-def versionLine(process, tool, version) {
-    return "${process}:\n  ${tool}: '${version}'\n".toString()
-}
-
-// Paths of the distinct inputs, for the record of the run.
-def sourcePaths(sources) {
-    return sources.collect { id, kind, data, coordinates, _exists, _lines -> [id: id, kind: kind, path: data.toUriString(), coordinates: coordinates ? coordinates.toUriString() : null] }
 }
 
 // Ends a run in which no sample finished with an error. The error stops all publishing, so wait for the
