@@ -36,7 +36,7 @@ from stlatent.imputation import inner_folds
 from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
 from stlatent.imputation.imputer import STACK
 from stlatent.inputs import genes
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.steps.align import align_tissue
 from stlatent.steps.compare import compare
 from stlatent.steps.impute import learned_imputer, views_of

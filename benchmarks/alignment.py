@@ -44,7 +44,7 @@ from stlatent.evaluation.alignment_quality import alignment_quality
 from stlatent.inputs import genes, qc
 from stlatent.inputs.ingestion import ingest
 from stlatent.readers import load
-from stlatent.records import Request, Thresholds
+from stlatent.records.inputs import Request, Thresholds
 from stlatent.vae import storage
 
 # The pipeline's defaults.

@@ -30,7 +30,8 @@ from stlatent.alignment.joint import joint_space, scaled, smoothed
 from stlatent.arrays import Array
 from stlatent.evaluation import latent
 from stlatent.evaluation.domains import N_COMPONENTS, domain_scores, tissue_spaces
-from stlatent.records import FULL_FIT, Fold
+from stlatent.records.base import FULL_FIT
+from stlatent.records.inputs import Fold
 from stlatent.steps.align import align_tissue
 
 Spaces = dict[str, Array]

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "bin"))
 
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
-from stlatent.records import Request
+from stlatent.records.inputs import Request
 from stlatent.vae import registry
 from stlatent.vae.interface import Run, Training
 

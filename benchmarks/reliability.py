@@ -54,7 +54,7 @@ from stlatent.imputation.imputer import STACK, Block, Imputer
 from stlatent.imputation.stack import equal_weights
 from stlatent.imputation.view import View, Views
 from stlatent.inputs import genes
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.steps.impute import described
 from stlatent.trust import intervals, reliability
 from stlatent.vae import storage

@@ -11,7 +11,7 @@ from stlatent import devices, slots
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
 from stlatent.failures import exit_codes, step
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.steps.align import align_tissue
 from stlatent.vae import storage
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stlatent import devices
-from stlatent.records import Device
+from stlatent.records.run import Device
 
 
 @click.command(help=__doc__)

@@ -10,7 +10,7 @@ import click
 from stlatent.failures import exit_codes
 from stlatent.inputs import check
 from stlatent.inputs.samplesheet import format_problems
-from stlatent.records import CheckedInput, Description, Sheet, read_sources
+from stlatent.records.inputs import CheckedInput, Description, Sheet, read_sources
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from stlatent import failures, slots
 from stlatent.baselines.registry import parse_names
 from stlatent.failures import DataError
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.steps.compare import compare
 
 

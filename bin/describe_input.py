@@ -11,7 +11,7 @@ from stlatent import slots
 from stlatent.failures import exit_codes
 from stlatent.inputs.checksums import checksums
 from stlatent.readers.describe import describe
-from stlatent.records import Checksums
+from stlatent.records.inputs import Checksums
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from stlatent import slots
 from stlatent.failures import exit_codes, step
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 
 
 @click.command()

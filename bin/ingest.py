@@ -10,7 +10,8 @@ import click
 from stlatent import failures, slots
 from stlatent.inputs.ingestion import ingest
 from stlatent.readers.load import read
-from stlatent.records import FailureKind, Request
+from stlatent.records.failure import FailureKind
+from stlatent.records.inputs import Request
 
 
 @click.command()

@@ -9,7 +9,8 @@ import click
 
 from stlatent import failures, slots
 from stlatent.inputs import qc
-from stlatent.records import FailureKind, Thresholds
+from stlatent.records.failure import FailureKind
+from stlatent.records.inputs import Thresholds
 
 
 @click.command()

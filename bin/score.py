@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stlatent import failures, slots
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.steps.score import score
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

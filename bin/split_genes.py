@@ -9,7 +9,7 @@ import click
 
 from stlatent import failures, slots
 from stlatent.inputs import genes
-from stlatent.records import Population
+from stlatent.records.inputs import Population
 
 
 @click.command()

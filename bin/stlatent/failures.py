@@ -168,7 +168,7 @@ def step(
                 rescue()
             reason = str(error) if expected else _crash(error)
             # It reads files by means of this module.
-            from stlatent.records import Failure
+            from stlatent.records.failure import Failure
 
             failure = Failure(identifier, kind, name, reason, settings, fold, method)
             failure.write(failure_path)

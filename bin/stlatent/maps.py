@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stlatent import slots
-from stlatent.records import Point
+from stlatent.records.base import Point
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:

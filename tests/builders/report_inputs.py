@@ -9,7 +9,47 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stlatent import records
+from stlatent.records.base import Point
+from stlatent.records.evaluation import (
+    AlignmentQuality,
+    Calibration,
+    Classified,
+    Domains,
+    DomainScores,
+    Evaluation,
+    IntervalHitRates,
+    IntervalLevel,
+    Judged,
+    KnnCrossModal,
+    KnnReference,
+    LabelCount,
+    ListedGene,
+    MapGene,
+    Maps,
+    Reliability,
+    Validation,
+)
+from stlatent.records.failure import Failure
+from stlatent.records.imputation import (
+    CoverageMap,
+    Imputation,
+    ReferenceCoverage,
+    UncoveredLocations,
+)
+from stlatent.records.inputs import (
+    CheckedInput,
+    Checksums,
+    Histograms,
+    InputFile,
+    Overview,
+    Population,
+    QualityControl,
+    Removed,
+    Sample,
+    Thresholds,
+)
+from stlatent.records.run import Arm, Image, InputPath, RunSettings
+from stlatent.records.training import AlignmentHistory, VaeHistory
 
 # Columns and spelling are those of a real run.
 TASKS = """\
@@ -38,12 +78,12 @@ def write_run(
     rng = np.random.default_rng(seed)
     names = [f"embryo_{place + 1}" for place in range(samples)]
     listed = [
-        records.Sample(name, f"spatial_{place + 2}", "reference_2", "atlas_a")
+        Sample(name, f"spatial_{place + 2}", "reference_2", "atlas_a")
         for place, name in enumerate(names)
     ]
     if failed:
-        listed.append(records.Sample("liver_bad", "spatial_9", "reference_9", "atlas_b"))
-    records.CheckedInput(True, listed, [], [], []).write(folder / "input.json")
+        listed.append(Sample("liver_bad", "spatial_9", "reference_9", "atlas_b"))
+    CheckedInput(True, listed, [], [], []).write(folder / "input.json")
     settings().write(folder / "settings.json")
     (folder / "tasks.tsv").write_text(TASKS)
     for found in (
@@ -58,21 +98,19 @@ def write_run(
         write_sample(folder, name, troubled, n_spots, rng)
     if failed:
         quality("liver_bad", "spatial", 800, rng).write(folder / "liver_bad.qc.json")
-        failure = records.Failure("liver_bad", "sample", "SPLIT_GENES", REASON)
+        failure = Failure("liver_bad", "sample", "SPLIT_GENES", REASON)
         failure.write(folder / "liver_bad.failure.json")
     return sorted(folder.iterdir())
 
 
-DEFAULT = records.Arm("default", {"vae": "v1", "alignment": "a1", "imputation": "i1"})
-PLAIN = records.Arm("plain", DEFAULT.keys | {"imputation": "i2"}, None, {"imputer": "knn"})
-SMALL = records.Arm(
-    "small", {"vae": "v2", "alignment": "a2", "imputation": "i3"}, None, {"n_hvg": 500}
-)
-TWIN = records.Arm("twin", DEFAULT.keys, same_as="default")
+DEFAULT = Arm("default", {"vae": "v1", "alignment": "a1", "imputation": "i1"})
+PLAIN = Arm("plain", DEFAULT.keys | {"imputation": "i2"}, None, {"imputer": "knn"})
+SMALL = Arm("small", {"vae": "v2", "alignment": "a2", "imputation": "i3"}, None, {"n_hvg": 500})
+TWIN = Arm("twin", DEFAULT.keys, same_as="default")
 
 
 def write_study(
-    folder: Path, arms: Sequence[records.Arm] = (DEFAULT, PLAIN, SMALL, TWIN), samples: int = 1
+    folder: Path, arms: Sequence[Arm] = (DEFAULT, PLAIN, SMALL, TWIN), samples: int = 1
 ) -> list[Path]:
     """Write what every arm leaves of samples ``s1``, ``s2``, ..; equal settings are one task.
 
@@ -80,8 +118,8 @@ def write_study(
     """
     folder.mkdir(exist_ok=True)
     names = [f"s{place + 1}" for place in range(samples)]
-    checked = [records.Sample(name, "spatial_2", "reference_2", "atlas") for name in names]
-    records.CheckedInput(True, checked, [], [], []).write(folder / "input.json")
+    checked = [Sample(name, "spatial_2", "reference_2", "atlas") for name in names]
+    CheckedInput(True, checked, [], [], []).write(folder / "input.json")
     replace(settings(), arms=list(arms)).write(folder / "settings.json")
     (folder / "tasks.tsv").write_text(TASKS)
     rng = np.random.default_rng(0)
@@ -96,7 +134,7 @@ def write_study(
     return sorted(folder.iterdir())
 
 
-def _write_arm(folder: Path, name: str, arm: records.Arm, seed: int) -> None:
+def _write_arm(folder: Path, name: str, arm: Arm, seed: int) -> None:
     rng = np.random.default_rng(seed)
     alignment, imputed = arm.keys["alignment"], arm.keys["imputation"]
     history = alignment_history(name, "all", False, rng, alignment)
@@ -131,9 +169,9 @@ def write_sample(
     calibration(name, troubled).write(folder / f"{name}.default.calibration.json")
 
 
-def settings() -> records.RunSettings:
+def settings() -> RunSettings:
     """Return parameters and facts of a run."""
-    return records.RunSettings(
+    return RunSettings(
         parameters={"input": "samples.csv", "n_folds": 5, "n_latent": 10, "interval_level": 90, "genes": "all",
                     "alignment": "adversarial", "seed": 0, "max_epochs": 400, "email": None},
         run={"name": "nostalgic_turing", "pipeline_version": "0.1.0",
@@ -141,48 +179,48 @@ def settings() -> records.RunSettings:
              "profile": "standard", "revision": None, "container_engine": "docker"},
         accelerators={"ALIGN": 1},
         sources=[
-            records.InputPath("reference_2", "reference", "/data/atlas.h5ad", None),
-            records.InputPath("spatial_2", "spatial", "s3://bucket/embryo 1", None),
+            InputPath("reference_2", "reference", "/data/atlas.h5ad", None),
+            InputPath("spatial_2", "spatial", "s3://bucket/embryo 1", None),
         ],
         images=[
-            records.Image("stlatent:0.1.0-cpu", ["SCORE"], f"sha256:{SHA}", "the registry"),
-            records.Image("stlatent:0.1.0-gpu", ["ALIGN"], None, "named by tag, not by digest"),
+            Image("stlatent:0.1.0-cpu", ["SCORE"], f"sha256:{SHA}", "the registry"),
+            Image("stlatent:0.1.0-gpu", ["ALIGN"], None, "named by tag, not by digest"),
         ],
     )  # fmt: skip
 
 
-def checksums(identifier: str, *names: str) -> records.Checksums:
+def checksums(identifier: str, *names: str) -> Checksums:
     """Return sizes and checksums of the files of one input."""
-    files = [records.InputFile(name, 3_500_000, SHA) for name in names]
-    return records.Checksums(identifier, identifier.split("_")[0], files, [])
+    files = [InputFile(name, 3_500_000, SHA) for name in names]
+    return Checksums(identifier, identifier.split("_")[0], files, [])
 
 
-def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> records.QualityControl:
+def quality(name: str, kind: str, size: int, rng: np.random.Generator) -> QualityControl:
     """Return a QC summary."""
     few, shallow = int(size * rng.uniform(0.02, 0.08)), int(size * rng.uniform(0.01, 0.03))
     kept = size - few - shallow // 2
     deep = 6000.0 if kind == "reference" else 1200.0
     bins = np.linspace(0, 3 * deep, 40)
 
-    def histogram(scale: float) -> list[records.Point]:
+    def histogram(scale: float) -> list[Point]:
         x = np.log10(1 + bins * scale)
         shape = bins / (deep * 0.4)
         return [(float(a), int(size * b * np.exp(-b) / 10)) for a, b in zip(x, shape, strict=True)]
 
     removed = {"min_counts": few, "min_genes": shallow, "max_mito": 0, "mad_outlier": 0}
-    return records.QualityControl(
+    return QualityControl(
         id=name,
         kind=kind,
         counts=True,
-        before=records.Overview(size, 19738, deep * 0.97, deep * 0.97 / 2, 3.1),
-        after=records.Overview(kept, 17000, deep, deep / 2, 3.1),
-        removed=records.Removed(removed, {"min_cells": 2738}),
-        thresholds=records.Thresholds(10, 3, 1, 50),
-        histograms=records.Histograms(histogram(1.0), histogram(0.4)),
+        before=Overview(size, 19738, deep * 0.97, deep * 0.97 / 2, 3.1),
+        after=Overview(kept, 17000, deep, deep / 2, 3.1),
+        removed=Removed(removed, {"min_cells": 2738}),
+        thresholds=Thresholds(10, 3, 1, 50),
+        histograms=Histograms(histogram(1.0), histogram(0.4)),
     )
 
 
-def vae_history(name: str, rng: np.random.Generator, settings: str = "") -> records.VaeHistory:
+def vae_history(name: str, rng: np.random.Generator, settings: str = "") -> VaeHistory:
     """Return the training history of a VAE."""
     epochs = np.arange(1, 161)
     train = 900 * np.exp(-epochs / 25) + 1400 + rng.normal(0, 4, 160)
@@ -192,12 +230,12 @@ def vae_history(name: str, rng: np.random.Generator, settings: str = "") -> reco
         "validation_loss": validation.tolist(),
         "kl_weight": np.minimum(1, epochs / 80).tolist(),
     }
-    return records.VaeHistory(name, settings, "scvi", epochs.tolist(), series, 141, 61.2, [128])
+    return VaeHistory(name, settings, "scvi", epochs.tolist(), series, 141, 61.2, [128])
 
 
 def alignment_history(
     name: str, fold: str, troubled: bool, rng: np.random.Generator, settings: str = ""
-) -> records.AlignmentHistory:
+) -> AlignmentHistory:
     """Return the history of one fit through its three phases."""
     phases = ["pretrain"] * 60 + ["discriminator"] * 20 + ["adversarial"] * 60
     epochs = np.arange(140)
@@ -220,7 +258,7 @@ def alignment_history(
         "discriminator_loss": [None] * 60 + (0.6 + rng.normal(0, 0.03, 80)).tolist(),
         "discriminator_accuracy": accuracy,
     }
-    return records.AlignmentHistory(
+    return AlignmentHistory(
         id=name,
         settings=settings,
         fold=fold,
@@ -242,26 +280,26 @@ def imputation(
     name: str,
     fold: str,
     weights: dict[str, float],
-    coverage: records.ReferenceCoverage | None = None,
+    coverage: ReferenceCoverage | None = None,
     settings: str = "",
-) -> records.Imputation:
+) -> Imputation:
     """Return what the imputer learned in one fold."""
     correlation = dict.fromkeys(weights, 0.4)
-    return records.Imputation(name, settings, fold, 0, "stack", weights, correlation, [], coverage)
+    return Imputation(name, settings, fold, 0, "stack", weights, correlation, [], coverage)
 
 
-def coverage(share: float) -> records.ReferenceCoverage:
+def coverage(share: float) -> ReferenceCoverage:
     """Return the coverage of a tissue whose left edge the reference lacks."""
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 1000, (400, 2))
     lacking = places[:, 0] < 1000 * share
     values = np.where(lacking, 0.1, 0.98) + rng.uniform(0, 0.02, 400)
     groups = {
-        "edge": records.UncoveredLocations(90, 0.8),
-        "middle": records.UncoveredLocations(310, 0.0),
+        "edge": UncoveredLocations(90, 0.8),
+        "middle": UncoveredLocations(310, 0.0),
     }
-    drawn = records.CoverageMap([(x, y) for x, y in places.tolist()], values.tolist())
-    return records.ReferenceCoverage(float(lacking.mean()), 0.1, groups, drawn, None)
+    drawn = CoverageMap([(x, y) for x, y in places.tolist()], values.tolist())
+    return ReferenceCoverage(float(lacking.mean()), 0.1, groups, drawn, None)
 
 
 def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.DataFrame:
@@ -286,7 +324,7 @@ def scores(name: str, genes: int, skill: float, rng: np.random.Generator) -> pd.
     return pd.DataFrame(rows)
 
 
-def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator) -> records.Maps:
+def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator) -> Maps:
     """Return maps of held-out genes on a rounded tissue."""
     side = int(np.ceil(np.sqrt(n_spots * 1.3)))
     x, y = (grid.ravel().astype(float) for grid in np.meshgrid(np.arange(side), np.arange(side)))
@@ -301,7 +339,7 @@ def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator)
         level = np.exp(wave)
         noisy = level * score["pcc"] + (1 - score["pcc"]) * rng.permutation(level)
         genes.append(
-            records.MapGene(
+            MapGene(
                 score["gene"],
                 str(score["fold"]),
                 score["pcc"],
@@ -311,26 +349,26 @@ def maps(name: str, table: pd.DataFrame, n_spots: int, rng: np.random.Generator)
             )
         )
     places = list(zip(x.tolist(), y.tolist(), strict=True))
-    return records.Maps(name, "default", "stlatent", places, genes)
+    return Maps(name, "default", "stlatent", places, genes)
 
 
 def evaluation(
     name: str, troubled: bool, rng: np.random.Generator, settings: str = ""
-) -> records.Evaluation:
+) -> Evaluation:
     """Return an evaluation of latent spaces; the first samples have labelled tissue."""
 
-    def by_k(level: float) -> dict[str, records.Classified]:
+    def by_k(level: float) -> dict[str, Classified]:
         shift = {"5": -0.01, "15": 0.0, "30": -0.02}
-        return {k: records.Classified(level + 0.05 + d, level + d) for k, d in shift.items()}
+        return {k: Classified(level + 0.05 + d, level + d) for k, d in shift.items()}
 
     spaces = {"X_vae": by_k(0.84), "pca": by_k(0.81)}
     is_labelled = name in LABELLED
-    return records.Evaluation(
+    return Evaluation(
         sample=name,
         settings=settings,
-        knn_reference=records.KnnReference("cell_type", spaces),
-        knn_cross_modal=records.KnnCrossModal(by_k(0.45), by_k(0.4), 7) if is_labelled else None,
-        alignment=records.AlignmentQuality(
+        knn_reference=KnnReference("cell_type", spaces),
+        knn_cross_modal=KnnCrossModal(by_k(0.45), by_k(0.4), 7) if is_labelled else None,
+        alignment=AlignmentQuality(
             reference_used=0.8,
             auroc_before=0.99,
             auroc_all_before=0.99,
@@ -346,37 +384,34 @@ def evaluation(
     )
 
 
-def domains() -> records.Domains:
+def domains() -> Domains:
     """Return scores of the tissue's spaces by its labels."""
     levels = {"X_joint": 0.5, "X_spatial": 0.48, "X_unaligned": 0.3, "X_aligned": 0.27, "pca": 0.33,
               "pca_smoothed": 0.45}  # fmt: skip
-    spaces = {
-        name: records.DomainScores(level + 0.3, level, level + 0.1)
-        for name, level in levels.items()
-    }
-    return records.Domains(6, 400, spaces)
+    spaces = {name: DomainScores(level + 0.3, level, level + 0.1) for name, level in levels.items()}
+    return Domains(6, 400, spaces)
 
 
-def calibration(name: str, troubled: bool, arm: str = "default") -> records.Calibration:
+def calibration(name: str, troubled: bool, arm: str = "default") -> Calibration:
     """Return what calibration found; a ``troubled`` sample's intervals are too narrow."""
     gap = 14.0 if troubled else 0.5
     levels = [
-        records.IntervalLevel(level, level - gap, level / 40, float(level), level / 35)
+        IntervalLevel(level, level - gap, level / 40, float(level), level / 35)
         for level in (50, 67, 80, 90, 95)
     ]
     curve = [(share / 20, 0.7 - 0.015 * share) for share in range(1, 21)]
-    judged = records.Judged(0.84, 0.05, 0.7, 0.6, 0.4, curve)
+    judged = Judged(0.84, 0.05, 0.7, 0.6, 0.4, curve)
     counts = {"high": (20, 18), "medium": (20, 13), "low": (20, 5)}
-    tested = {label: records.LabelCount(*count) for label, count in counts.items()}
-    validation = records.Validation(60, judged, judged, tested)
+    tested = {label: LabelCount(*count) for label, count in counts.items()}
+    validation = Validation(60, judged, judged, tested)
 
-    def listed(*reliabilities: float) -> list[records.ListedGene]:
-        return [records.ListedGene(f"New<{r}>", r, r / 2, "high", False) for r in reliabilities]
+    def listed(*reliabilities: float) -> list[ListedGene]:
+        return [ListedGene(f"New<{r}>", r, r / 2, "high", False) for r in reliabilities]
 
-    return records.Calibration(
+    return Calibration(
         sample=name,
         arm=arm,
-        population=records.Population("delivered", 500, 60),
+        population=Population("delivered", 500, 60),
         n_genes=2000,
         panel=True,
         n_unmeasured=1500,
@@ -384,11 +419,11 @@ def calibration(name: str, troubled: bool, arm: str = "default") -> records.Cali
         n_without_interval=120,
         labels={"high": 300, "medium": 700, "low": 980, "not testable": 20},
         labels_unmeasured={"high": 200, "medium": 500, "low": 800},
-        intervals=records.IntervalHitRates(60, 2, 0.9, levels),
+        intervals=IntervalHitRates(60, 2, 0.9, levels),
         intervals_calibrated=True,
         intervals_reason="",
         interval_level=90,
-        reliability=records.Reliability(0.3, "tissue", 60, validation, validation),
+        reliability=Reliability(0.3, "tissue", 60, validation, validation),
         most_reliable=listed(0.97, 0.95),
         least_reliable=listed(0.02, 0.03),
     )

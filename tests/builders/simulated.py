@@ -6,7 +6,7 @@ import anndata
 import numpy as np
 
 from stlatent import slots
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.simulate import Study
 
 STRUCTURED = ("marker", "gradient", "lineage")

@@ -13,7 +13,8 @@ import pytest
 from builders.crate import action, read_crate
 from builders.project import DEMO, ROOT
 from builders.report_inputs import SHA, write_run
-from stlatent.records import InputFile, Provenance
+from stlatent.records.inputs import InputFile
+from stlatent.records.run import Provenance
 from stlatent.report import write_report
 from stlatent.report.chapters import about
 from stlatent.report.run import provenance

@@ -20,7 +20,8 @@ from stlatent.alignment import trainer
 from stlatent.alignment.inputs import panel_expression
 from stlatent.imputation.candidates import CANDIDATES
 from stlatent.imputation.imputer import STACK
-from stlatent.records import AlignmentHistory, Failure
+from stlatent.records.failure import Failure
+from stlatent.records.training import AlignmentHistory
 from stlatent.simulate import Settings, simulate
 from stlatent.trust import reliability
 from stlatent.vae import storage

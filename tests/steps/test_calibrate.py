@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 import calibrate as script
 from stlatent import slots
 from stlatent.failures import DAMAGED_EXIT, OUT_OF_MEMORY_EXIT, DamagedFileError, DataError
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.trust import calibration, intervals, reliability
 
 GENES = [f"g{i}" for i in range(40)]

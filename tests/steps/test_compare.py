@@ -15,7 +15,7 @@ from scipy import sparse
 import compare
 from builders.simulated import fold_of, noted
 from stlatent import slots
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.simulate import Settings, Study, simulate
 from stlatent.steps.compare import Compared
 

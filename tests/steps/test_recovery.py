@@ -12,7 +12,7 @@ from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
 from stlatent.evaluation import metrics
 from stlatent.imputation.scale import to_counts
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.simulate import Settings, Study, simulate
 from stlatent.steps.align import align_tissue
 from stlatent.steps.impute import learned_imputer, views_of

@@ -16,7 +16,7 @@ from stlatent import slots
 from stlatent.evaluation import scoring
 from stlatent.evaluation.score_table import COLUMNS
 from stlatent.failures import DataError
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 
 GENES = [f"G{i}" for i in range(12)]
 

@@ -30,7 +30,9 @@ from stlatent.failures import (
 )
 from stlatent.readers.describe import describe
 from stlatent.readers.load import read
-from stlatent.records import DeadTask, Failure, Fold
+from stlatent.records.failure import Failure
+from stlatent.records.inputs import Fold
+from stlatent.records.run import DeadTask
 from stlatent.report.run import dead_tasks
 from stlatent.smaller_batches import with_smaller_batches
 

@@ -11,7 +11,7 @@ from stlatent import slots
 from stlatent.alignment.composition import composition_weights, effective_share
 from stlatent.arrays import Array
 from stlatent.evaluation import latent
-from stlatent.records import AlignmentQuality, KnnCrossModal
+from stlatent.records.evaluation import AlignmentQuality, KnnCrossModal
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,7 +12,7 @@ from stlatent import graph, slots
 from stlatent.alignment.inputs import panel_expression
 from stlatent.arrays import Array
 from stlatent.evaluation import latent
-from stlatent.records import Domains, DomainScores
+from stlatent.records.evaluation import Domains, DomainScores
 
 if TYPE_CHECKING:
     from anndata import AnnData

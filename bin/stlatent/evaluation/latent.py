@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from stlatent.arrays import Array
-from stlatent.records import ByNeighbours, Classified
+from stlatent.records.evaluation import ByNeighbours, Classified
 from stlatent.sampling import subset
 
 KS = (5, 15, 30)

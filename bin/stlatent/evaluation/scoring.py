@@ -16,7 +16,8 @@ from stlatent.expression import dense, enough_counts, visible_library
 from stlatent.failures import DataError
 from stlatent.graph import morans_i
 from stlatent.maps import rounded, some_locations
-from stlatent.records import Fold, MapGene, Maps
+from stlatent.records.evaluation import MapGene, Maps
+from stlatent.records.inputs import Fold
 
 if TYPE_CHECKING:
     from anndata import AnnData

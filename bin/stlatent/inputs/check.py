@@ -12,15 +12,8 @@ from typing import Any, Literal
 from stlatent.readers.formats import h5ad
 from stlatent.readers.registry import COORDINATES_CURE, FORMATS, without_suffix
 from stlatent.readers.symbols import looks_like_ensembl, with_line_breaks
-from stlatent.records import (
-    Description,
-    Failure,
-    InputWarning,
-    Problem,
-    Request,
-    Sample,
-    SheetRow,
-)
+from stlatent.records.failure import Failure
+from stlatent.records.inputs import Description, InputWarning, Problem, Request, Sample, SheetRow
 
 MIN_SHARED_GENES = 5
 NAMES_SHOWN = 3

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stlatent.readers.registry import recognised
-from stlatent.records import InputFile
+from stlatent.records.inputs import InputFile
 
 
 def checksums(path: Path) -> list[InputFile]:

@@ -15,7 +15,8 @@ from scipy import sparse
 from stlatent import slots
 from stlatent.expression import LARGEST_LOGARITHM, like_counts
 from stlatent.failures import DataError
-from stlatent.records import FULL_FIT, Fold, Population, PopulationName
+from stlatent.records.base import FULL_FIT
+from stlatent.records.inputs import Fold, Population, PopulationName
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stlatent import slots
 from stlatent.failures import DataError
 from stlatent.readers.load import as_labels
-from stlatent.records import Request
+from stlatent.records.inputs import Request
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,7 +12,8 @@ from scipy import sparse
 
 from stlatent import slots
 from stlatent.failures import DataError
-from stlatent.records import Histograms, Overview, Point, QualityControl, Removed, Thresholds
+from stlatent.records.base import Point
+from stlatent.records.inputs import Histograms, Overview, QualityControl, Removed, Thresholds
 
 if TYPE_CHECKING:
     from anndata import AnnData

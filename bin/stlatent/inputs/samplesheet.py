@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stlatent.readers.registry import coordinates_candidates
-from stlatent.records import Problem, Sheet, SheetRow
+from stlatent.records.inputs import Problem, Sheet, SheetRow
 
 DELIMITER_NAMES = {";": "semicolons", "\t": "tabs"}
 OPTIONAL = ("batch_key", "label_key", "spatial_label_key", "section_key", "coordinates")

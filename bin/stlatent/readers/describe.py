@@ -15,7 +15,7 @@ from stlatent.readers.errors import UnknownFormatError, cure, explain
 from stlatent.readers.load import located
 from stlatent.readers.overlap import overlapping_sections
 from stlatent.readers.registry import detect
-from stlatent.records import Description, Overlap
+from stlatent.records.inputs import Description, Overlap
 
 
 def describe(

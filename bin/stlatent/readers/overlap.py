@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from stlatent.records import Overlap
+from stlatent.records.inputs import Overlap
 from stlatent.sampling import subset
 
 # Of names in lower case, with underscores for dots, blanks and hyphens.

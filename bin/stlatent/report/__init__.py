@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stlatent.evaluation.score_table import COLUMNS
-from stlatent.records import Headline, Provenance
+from stlatent.records.run import Headline, Provenance
 from stlatent.report.chapters import CHAPTERS
 from stlatent.report.page import multiqc
 from stlatent.report.page.blocks import ChapterBlocks, figures

@@ -13,14 +13,14 @@ from stlatent.alignment.inputs import prepare
 from stlatent.alignment.result import Alignment
 from stlatent.alignment.trainer import BLOCK_SIZE, align, align_unmatched
 from stlatent.imputation.inner_folds import InnerFold, split_panel, store
-from stlatent.records import AlignmentHistory
+from stlatent.records.training import AlignmentHistory
 from stlatent.smaller_batches import with_smaller_batches
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
     from stlatent.alignment.settings import AlignmentSettings
-    from stlatent.records import Fold
+    from stlatent.records.inputs import Fold
 
 
 def align_tissue(

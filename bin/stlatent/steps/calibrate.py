@@ -12,7 +12,8 @@ import pandas as pd
 from stlatent import slots
 from stlatent.evaluation.scoring import fold_of
 from stlatent.failures import GaveUpError
-from stlatent.records import Calibration, Fold
+from stlatent.records.evaluation import Calibration
+from stlatent.records.inputs import Fold
 from stlatent.trust import calibration, reliability
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from stlatent.failures import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from stlatent.records import Fold
+    from stlatent.records.inputs import Fold
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from stlatent.evaluation import latent
 from stlatent.evaluation.alignment_quality import alignment_quality, knn_cross_modal, labels_of
 from stlatent.evaluation.domains import PCA, judge_domains, tissue_spaces
 from stlatent.expression import reference_expression
-from stlatent.records import Evaluation, Fold, KnnReference
+from stlatent.records.evaluation import Evaluation, KnnReference
+from stlatent.records.inputs import Fold
 from stlatent.sampling import subset
 
 if TYPE_CHECKING:

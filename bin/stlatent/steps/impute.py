@@ -19,7 +19,9 @@ from stlatent.imputation.imputer import Block, Imputer, gene_blocks
 from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.view import LatentSpace, Views
 from stlatent.inputs.genes import delivered_genes
-from stlatent.records import FULL_FIT, Fold, Imputation
+from stlatent.records.base import FULL_FIT
+from stlatent.records.imputation import Imputation
+from stlatent.records.inputs import Fold
 from stlatent.trust import reference_coverage
 from stlatent.trust.gene_features import COMPARED, GeneFeatures
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from stlatent.evaluation.scoring import build_maps, fold_of, score_file, seed_of
 from stlatent.graph import row_weights, spatial_neighbours
-from stlatent.records import Fold, Maps
+from stlatent.records.evaluation import Maps
+from stlatent.records.inputs import Fold
 
 if TYPE_CHECKING:
     from anndata import AnnData

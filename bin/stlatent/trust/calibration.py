@@ -19,15 +19,14 @@ from stlatent.expression import dense, visible_library
 from stlatent.failures import DataError, reading
 from stlatent.imputation.output import SPOTS_PER_CHUNK, create_matrix, replace_var
 from stlatent.inputs.qc import PANEL_GENES
-from stlatent.records import (
+from stlatent.records.evaluation import (
     Calibration,
-    Fold,
     IntervalHitRates,
     ListedGene,
-    Population,
     Reliability,
     Validation,
 )
+from stlatent.records.inputs import Fold, Population
 from stlatent.sampling import subset
 from stlatent.trust import intervals, reliability
 

@@ -28,7 +28,7 @@ from sklearn.linear_model import HuberRegressor
 from stlatent import slots
 from stlatent.arrays import Array
 from stlatent.expression import CLIP, REFERENCE_TARGET, dense
-from stlatent.records import IntervalHitRates, IntervalLevel
+from stlatent.records.evaluation import IntervalHitRates, IntervalLevel
 from stlatent.trust.variance import fit_variance
 
 if TYPE_CHECKING:

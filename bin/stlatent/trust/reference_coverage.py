@@ -29,7 +29,7 @@ from stlatent.arrays import Array
 from stlatent.expression import CLIP, dense, library_size, linear
 from stlatent.failures import DataError
 from stlatent.maps import rounded, some_locations
-from stlatent.records import CoverageMap, ReferenceCoverage, UncoveredLocations
+from stlatent.records.imputation import CoverageMap, ReferenceCoverage, UncoveredLocations
 from stlatent.sampling import reference_cells, subset
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from scipy.stats import norm, rankdata
 from stlatent import slots
 from stlatent.arrays import Array
 from stlatent.evaluation.score_table import BELIEVABLE
-from stlatent.records import Judged, LabelCount, Validation
+from stlatent.records.evaluation import Judged, LabelCount, Validation
 from stlatent.trust.gene_features import fisher
 from stlatent.trust.variance import fit_variance
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.failures import DamagedFileError, reading
-from stlatent.records import VaeDescription, VaeHistory
+from stlatent.records.training import VaeDescription, VaeHistory
 from stlatent.vae.geometry import GEOMETRIES, Geometry
 
 if TYPE_CHECKING:

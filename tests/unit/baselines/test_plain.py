@@ -12,7 +12,7 @@ from stlatent.baselines.interface import Array, Inputs, on_tissue_scale
 from stlatent.baselines.registry import METHODS
 from stlatent.evaluation import metrics
 from stlatent.expression import dense, visible_library
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.simulate import Settings, Study, simulate
 
 PLAIN = ["null", "ridge", "kernel_ridge", "knn"]

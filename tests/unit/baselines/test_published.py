@@ -17,7 +17,7 @@ from stlatent.baselines.registry import METHODS
 from stlatent.evaluation import metrics
 from stlatent.expression import visible_library
 from stlatent.failures import DataError
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 from stlatent.simulate import Settings, Study, simulate
 
 TRAINED = {

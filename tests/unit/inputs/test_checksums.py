@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from describe_input import main as describe_input
 from stlatent.inputs.checksums import checksums
-from stlatent.records import InputFile
+from stlatent.records.inputs import InputFile
 
 
 def test_files_are_summed_and_folders_file_by_file(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from stlatent import slots
 from stlatent.expression import like_counts
 from stlatent.failures import DataError
 from stlatent.inputs import genes
-from stlatent.records import Fold
+from stlatent.records.inputs import Fold
 
 
 def simulated(

@@ -17,7 +17,7 @@ from quality_control import main as quality_control
 from stlatent import slots
 from stlatent.failures import DataError
 from stlatent.inputs import qc
-from stlatent.records import Overview, Removed, Thresholds
+from stlatent.records.inputs import Overview, Removed, Thresholds
 
 
 def data(values: list[list[float]], genes: list[str], counts: bool = True) -> anndata.AnnData:

@@ -13,7 +13,7 @@ from builders.project import ROOT
 from stlatent.inputs import check
 from stlatent.inputs.samplesheet import Columns, format_problems, parse
 from stlatent.readers.registry import coordinates_candidates
-from stlatent.records import Description, Overlap, Problem, Request, Sheet, SheetRow
+from stlatent.records.inputs import Description, Overlap, Problem, Request, Sheet, SheetRow
 
 SCHEMA = ROOT / "assets" / "schema_input.json"
 COLUMNS = Columns.read(SCHEMA)

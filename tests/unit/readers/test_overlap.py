@@ -18,7 +18,7 @@ from describe_input import main as describe_input
 from parse_sheet import main as parse_sheet
 from stlatent.readers.describe import describe
 from stlatent.readers.overlap import overlapping_sections
-from stlatent.records import Overlap
+from stlatent.records.inputs import Overlap
 from stlatent.report.chapters import summary
 from stlatent.report.page.markup import escape
 from stlatent.report.run.read import load

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from builders.report_inputs import DEFAULT, PLAIN, SMALL, TWIN, settings, write_study
-from stlatent import records
-from stlatent.records import Failure
+from stlatent.records.failure import Failure
+from stlatent.records.run import DeadTask
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import SILENT, outcome, outcomes
 from stlatent.report.run.read import load
@@ -99,7 +99,7 @@ def test_a_step_that_knows_the_arm_fails_it_by_its_name(study: Path) -> None:
 
 
 def test_a_task_that_was_given_up_belongs_to_the_arms_of_its_tag(study: Path) -> None:
-    records.DeadTask(
+    DeadTask(
         process="IMPUTE", tag="s1 fold all seed 0 arm plain,small", exit=1, cause=None, attempts=1,
         memory="2 GB", memory_requested="2 GB", time="4h", time_requested="4h", accelerator=None,
         folder="/w",
@@ -113,7 +113,7 @@ def test_a_task_that_was_given_up_belongs_to_the_arms_of_its_tag(study: Path) ->
 
 
 def test_a_calibration_that_was_given_up_leaves_no_imputed_file(study: Path) -> None:
-    records.DeadTask(
+    DeadTask(
         process="CALIBRATE", tag="s1 arm default", exit=127, cause=None, attempts=1, memory="2 GB",
         memory_requested="2 GB", time="4h", time_requested="4h", accelerator=None, folder="/w",
     ).write(study / "abc.dead.json")  # fmt: skip

@@ -13,7 +13,8 @@ import pytest
 
 from builders.report_inputs import DEFAULT, PLAIN, write_run, write_study
 from stlatent.evaluation.score_table import COLUMNS
-from stlatent.records import Arm, Failure
+from stlatent.records.failure import Failure
+from stlatent.records.run import Arm
 from stlatent.report import overview, write_report
 from stlatent.report.chapters import arms
 from stlatent.report.run.model import Run

@@ -24,9 +24,13 @@ from builders.report_inputs import (
     write_run,
 )
 from builders.report_inputs import quality as quality_summary
-from stlatent import records
 from stlatent.evaluation.score_table import COLUMNS
-from stlatent.records import Failure
+from stlatent.records.base import Series
+from stlatent.records.evaluation import MapGene, Maps
+from stlatent.records.failure import Failure
+from stlatent.records.inputs import CheckedInput
+from stlatent.records.run import Arm
+from stlatent.records.training import VaeHistory
 from stlatent.report import write_report
 from stlatent.report.chapters import (
     about,
@@ -152,7 +156,7 @@ def test_a_sample_fails_with_the_reason_of_its_reference(files: list[Path]) -> N
 def test_a_row_that_the_sheet_check_turned_down_is_listed(tmp_path: Path) -> None:
     failure = Failure("s9", "sample", "CHECK_INPUT", "no such file")
     path = tmp_path / "input.json"
-    records.CheckedInput(True, [], [failure], [], []).write(path)
+    CheckedInput(True, [], [failure], [], []).write(path)
     assert outcomes(load([], path, None))["s9"].reason == "no such file"
 
 
@@ -183,7 +187,7 @@ def test_checks_without_data_do_not_run() -> None:
     assert health.worst(results) == "not_run"
 
 
-def fitted(phase: list[str], series: records.Series, **changes: Any) -> Run:
+def fitted(phase: list[str], series: Series, **changes: Any) -> Run:
     """Return a run of one sample with a fit of these curves."""
     history = alignment_history("s", "all", False, np.random.default_rng(0))
     run = Run(references={"s": None})
@@ -328,16 +332,16 @@ def test_maps_choose_by_rank_and_stand_any_values() -> None:
     spots = 50
     rng = np.random.default_rng(0)
     genes = [
-        records.MapGene(f"g{i}", "1", 0.1 * i, 0.1 * i, [0.0] * spots, rng.random(spots).tolist())
+        MapGene(f"g{i}", "1", 0.1 * i, 0.1 * i, [0.0] * spots, rng.random(spots).tolist())
         for i in range(9)
     ]
     picked = [(label, gene.gene) for label, gene in maps.chosen(genes)]
     assert picked == [("best", "g8"), ("good", "g6"), ("median", "g4"), ("worst", "g0")]
     assert maps.chosen(genes[:1]) == [("best", genes[0])]
     places = [(x, y) for x, y in rng.random((spots, 2)).tolist()]
-    picture = maps.draw(records.Maps("s", "default", "stlatent", places, genes))
+    picture = maps.draw(Maps("s", "default", "stlatent", places, genes))
     assert picture is not None and picture.startswith(b"\x89PNG")
-    assert maps.draw(records.Maps("s", "default", "stlatent", [], [])) is None
+    assert maps.draw(Maps("s", "default", "stlatent", [], [])) is None
 
 
 def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
@@ -352,7 +356,7 @@ def test_names_are_escaped(files: list[Path], tmp_path: Path) -> None:
 def test_two_arms_are_compared_and_baselines_are_no_arm(files: list[Path], tmp_path: Path) -> None:
     run = read(files)
     run.held_out_maps = {}
-    run.arms = [records.Arm(name, {"alignment": name}) for name in ("default", "no_graph")]
+    run.arms = [Arm(name, {"alignment": name}) for name in ("default", "no_graph")]
     other = run.scores.assign(arm="no_graph")
     run.scores = pd.concat([run.scores, other, scored(ridge=(0.1, 0.1))], ignore_index=True)
     write_report(run, tmp_path, tmp_path)
@@ -502,8 +506,8 @@ def test_histograms_are_shown_over_values() -> None:
 def test_a_history_without_epochs_is_drawn_over_its_steps() -> None:
     from stlatent.report.chapters.training import vae_curves
 
-    series: records.Series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
-    history = records.VaeHistory("r", "", "scvi", [], series, None, 1.0, [128])
+    series: Series = {"train_loss": [], "validation_loss": [3.0, 2.0, 1.0]}
+    history = VaeHistory("r", "", "scvi", [], series, None, 1.0, [128])
     run = Run()
     run.add(history)
     assert vae_curves(run)[0].panels[0].lines == {

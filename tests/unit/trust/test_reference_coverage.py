@@ -16,7 +16,7 @@ from builders.report_inputs import write_run
 from stlatent import devices, slots
 from stlatent.evaluation.latent import principal_components
 from stlatent.expression import dense, library_size, log_normalise
-from stlatent.records import ReferenceCoverage, UncoveredLocations
+from stlatent.records.imputation import ReferenceCoverage, UncoveredLocations
 from stlatent.report.chapters.reference_coverage import overview
 from stlatent.report.run import health
 from stlatent.report.run.model import Run

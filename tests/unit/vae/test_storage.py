@@ -13,7 +13,7 @@ import torch
 from builders.project import ROOT
 from stlatent import slots
 from stlatent.failures import DamagedFileError
-from stlatent.records import VaeDescription, VaeHistory
+from stlatent.records.training import VaeDescription, VaeHistory
 from stlatent.vae import storage
 from stlatent.vae.decoder import Decoder, Layer
 from stlatent.vae.geometry import SPHERE

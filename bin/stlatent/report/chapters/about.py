@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stlatent.baselines.registry import METHODS
-from stlatent.records import InputFile, UsedInput
+from stlatent.records.inputs import InputFile
+from stlatent.records.run import UsedInput
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run import provenance

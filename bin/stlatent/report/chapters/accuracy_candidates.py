@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from stlatent.evaluation.score_table import OURS
-from stlatent.records import FULL_FIT
+from stlatent.records.base import FULL_FIT
 from stlatent.report.page.blocks import Block, Html
 from stlatent.report.page.markup import escape, html_table, scroll
 from stlatent.report.run.model import Run

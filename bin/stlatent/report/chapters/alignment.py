@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from stlatent.records import Evaluation, KnnReference
+from stlatent.records.evaluation import Evaluation, KnnReference
 from stlatent.report.page.blocks import Block, Column, Table, number, score, words
 from stlatent.report.run.health import KNN
 from stlatent.report.run.model import Run

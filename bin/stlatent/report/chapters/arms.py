@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from stlatent.evaluation.score_table import OURS
-from stlatent.records import Arm
+from stlatent.records.run import Arm
 from stlatent.report.page.blocks import Block, Html, Table, number, score, verdict, words
 from stlatent.report.page.markup import badge, escape, html_table, scroll
 from stlatent.report.run.health import KNN

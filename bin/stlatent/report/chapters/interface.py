@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stlatent.records import Arm
+from stlatent.records.run import Arm
 from stlatent.report.page.blocks import Block
 from stlatent.report.run.model import Run
 

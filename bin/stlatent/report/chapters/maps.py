@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stlatent.records import MapGene, Maps
+from stlatent.records.evaluation import MapGene, Maps
 from stlatent.report.chapters.interface import SampleView
 from stlatent.report.page.blocks import Block, Figure, Gallery
 from stlatent.report.page.markup import escape

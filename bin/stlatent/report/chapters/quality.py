@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stlatent.records import Point, QualityControl
+from stlatent.records.base import Point
+from stlatent.records.inputs import QualityControl
 from stlatent.report.page.blocks import Axis, Bars, Block, Lines, Panel, Part, Table, number, words
 from stlatent.report.page.colours import series_colours
 from stlatent.report.run.model import Run

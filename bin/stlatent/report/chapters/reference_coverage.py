@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stlatent.records import Arm, CoverageMap, ReferenceCoverage
+from stlatent.records.imputation import CoverageMap, ReferenceCoverage
+from stlatent.records.run import Arm
 from stlatent.report.chapters.interface import SampleView
 from stlatent.report.chapters.maps import DPI, PANEL_INCHES, point_diameter, small
 from stlatent.report.page.blocks import Block, Figure, Gallery, Html, Table, number, words

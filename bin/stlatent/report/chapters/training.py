@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from stlatent.records import AlignmentHistory, VaeHistory
+from stlatent.records.training import AlignmentHistory, VaeHistory
 from stlatent.report.page.blocks import Axis, Block, Lines, Mark, Panel
 from stlatent.report.page.colours import series_colours
 from stlatent.report.page.markup import escape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stlatent.records import Calibration, ListedGene
+from stlatent.records.evaluation import Calibration, ListedGene
 from stlatent.report.page.blocks import (
     Axis,
     Bars,

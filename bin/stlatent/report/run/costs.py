@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stlatent.records import ProcessCost, RunCost
+from stlatent.records.run import ProcessCost, RunCost
 
 HOUR = 3600.0
 GB = 1024.0**3

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from stlatent.failures import DAMAGED_EXIT, DISK_FULL_EXIT, FILE_SYSTEM_EXIT, GPU_MEMORY_EXIT
-from stlatent.records import DeadTask, Description, Failure
+from stlatent.records.failure import Failure
+from stlatent.records.inputs import Description
+from stlatent.records.run import DeadTask
 from stlatent.report.run.steps import step_of
 
 LATER = "then start the run again with -resume"

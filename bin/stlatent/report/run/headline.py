@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from stlatent.evaluation.score_table import OURS
-from stlatent.records import FailedSample, HeadlineItem
+from stlatent.records.run import FailedSample, HeadlineItem
 from stlatent.report.run import health
 from stlatent.report.run.model import Run
 from stlatent.report.run.outcome import Outcome

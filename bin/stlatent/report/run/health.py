@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stlatent.evaluation.score_table import OURS
-from stlatent.records import AlignmentHistory
+from stlatent.records.training import AlignmentHistory
 from stlatent.report.run.model import Run
 from stlatent.report.run.scores import NULL, sample_medians, value
 from stlatent.report.run.wording import signed

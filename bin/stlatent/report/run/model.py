@@ -8,23 +8,13 @@ from typing import Any
 import pandas as pd
 
 from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, KEY_COLUMNS
-from stlatent.records import (
-    FULL_FIT,
-    AlignmentHistory,
-    Arm,
-    Calibration,
-    Checksums,
-    Evaluation,
-    Failure,
-    Image,
-    Imputation,
-    InputPath,
-    InputWarning,
-    Maps,
-    QualityControl,
-    Record,
-    VaeHistory,
-)
+from stlatent.records.base import FULL_FIT, Record
+from stlatent.records.evaluation import Calibration, Evaluation, Maps
+from stlatent.records.failure import Failure
+from stlatent.records.imputation import Imputation
+from stlatent.records.inputs import Checksums, InputWarning, QualityControl
+from stlatent.records.run import Arm, Image, InputPath
+from stlatent.records.training import AlignmentHistory, VaeHistory
 
 DEFAULT_ARM = "default"
 NO_SEED = ""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stlatent.baselines.registry import is_published
-from stlatent.records import FULL_FIT, Arm, Failure
+from stlatent.records.base import FULL_FIT
+from stlatent.records.failure import Failure
+from stlatent.records.run import Arm
 from stlatent.report.run.model import Run
 from stlatent.report.run.scores import is_ours
 from stlatent.report.run.steps import STEPS, UNCALIBRATED, UNSCORED, step_named

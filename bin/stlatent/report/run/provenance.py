@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stlatent.records import Checksums, Provenance, UsedInput
+from stlatent.records.inputs import Checksums
+from stlatent.records.run import Provenance, UsedInput
 from stlatent.report.run.costs import run_cost
 from stlatent.report.run.headline import failed_samples
 from stlatent.report.run.model import Run

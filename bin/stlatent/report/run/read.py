@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from stlatent import records
 from stlatent.evaluation.score_table import BASELINE_ARM, COLUMNS, KEY_COLUMNS, MEASURES
 from stlatent.failures import reading
-from stlatent.records import CheckedInput, DeadTask, RunSettings
+from stlatent.records.inputs import CheckedInput
+from stlatent.records.run import DeadTask, RunSettings, find
 from stlatent.report.run import dead_tasks
 from stlatent.report.run.costs import read_tasks
 from stlatent.report.run.model import (
@@ -33,9 +33,9 @@ def load(
     files
         What the steps wrote, in any order.
     checked
-        `stlatent.records.CheckedInput`.
+        `stlatent.records.inputs.CheckedInput`.
     settings
-        `stlatent.records.RunSettings`.
+        `stlatent.records.run.RunSettings`.
     tasks
         The table of tasks.
     """
@@ -47,7 +47,7 @@ def load(
     run.tasks = read_tasks(tasks) if tasks else None
     paths = sorted(path for path in files if path.stat().st_size)
     run.scores = read_scores(path for path in paths if path.name.endswith(".scores.csv"))
-    found = records.find(paths)
+    found = find(paths)
     for record in found:
         run.add(record)
     dead = [record for record in found if isinstance(record, DeadTask)]

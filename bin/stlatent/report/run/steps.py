@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stlatent.records import (
-    AlignmentHistory,
-    Arm,
-    Calibration,
-    CheckedInput,
-    Evaluation,
-    Imputation,
-    Maps,
-    QualityControl,
-    VaeHistory,
-)
+from stlatent.records.evaluation import Calibration, Evaluation, Maps
+from stlatent.records.imputation import Imputation
+from stlatent.records.inputs import CheckedInput, QualityControl
+from stlatent.records.run import Arm
+from stlatent.records.training import AlignmentHistory, VaeHistory
 from stlatent.report.run.model import Run
 
 UNSCORED = "the held-out accuracy is incomplete"
