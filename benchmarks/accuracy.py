@@ -27,14 +27,15 @@ from pairs import DEFAULTS, N_NEIGHBORS, alignment_settings, fit_vae, quality_co
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
 from stlatent import devices, expression, slots
+from stlatent.alignment import inner_folds
 from stlatent.arrays import Array
 from stlatent.baselines.interface import Inputs, Prediction
 from stlatent.baselines.registry import METHODS, is_published, register
 from stlatent.evaluation import metrics
 from stlatent.failures import DataError
-from stlatent.imputation import inner_folds
 from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
 from stlatent.imputation.imputer import STACK
+from stlatent.imputation.weights import stack_weights
 from stlatent.inputs import genes
 from stlatent.records.inputs import Fold
 from stlatent.steps.align import align_tissue
@@ -142,7 +143,7 @@ def ours(pair: Pair, panel: list[str], hidden: list[str]) -> dict[str, Predicted
     )
     views = views_of(pair.spatial, pair.reference, vae, aligned, SEED)
     imputer, learning = learned_imputer(views, aligned, fold)
-    panel_alone = inner_folds.stack_weights(
+    panel_alone = stack_weights(
         inner_folds.load(aligned), views, panel, hidden, stacked(needs_alignment=False)
     ).by_candidate
     block = imputer.predict(hidden, [STACK, *CANDIDATES])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from anndata import AnnData
 
 from stlatent import slots
+from stlatent.alignment.inner_folds import InnerFold, split_panel, store
 from stlatent.alignment.inputs import prepare
 from stlatent.alignment.result import Alignment
 from stlatent.alignment.trainer import BLOCK_SIZE, align, align_unmatched
-from stlatent.imputation.inner_folds import InnerFold, split_panel, store
 from stlatent.records.training import AlignmentHistory
 from stlatent.smaller_batches import with_smaller_batches
 

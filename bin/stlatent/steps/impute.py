@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from stlatent import slots
+from stlatent.alignment import inner_folds
 from stlatent.alignment.placement import Placement
-from stlatent.imputation import inner_folds
 from stlatent.imputation.candidates import CANDIDATES, Candidates
 from stlatent.imputation.imputer import Block, Imputer, gene_blocks
 from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.view import LatentSpace, Views
+from stlatent.imputation.weights import inner_view, stack_weights
 from stlatent.inputs.genes import delivered_genes
 from stlatent.records.base import FULL_FIT
 from stlatent.records.imputation import Imputation
@@ -153,7 +154,7 @@ def learned_imputer(views: Views, aligned: AnnData, fold: Fold) -> tuple[Imputer
     """Return the imputer of a fold, its weights learned on inner folds, and the seconds it took."""
     began = time.perf_counter()
     inner = inner_folds.load(aligned)
-    weights = inner_folds.stack_weights(inner, views, fold.panel, fold.hidden)
+    weights = stack_weights(inner, views, fold.panel, fold.hidden)
     seconds = time.perf_counter() - began
     view = views.view(fold.panel, fold.hidden, placement_of(aligned))
     return Imputer(Candidates(view), weights), seconds
@@ -244,7 +245,7 @@ def without_own_measurements(
     for fold in inner:
         genes = [gene for gene in fold.hidden if gene in table.index]
         if genes:
-            blind = Imputer(Candidates(fold.view(views, panel, [])), imputer.stack)
+            blind = Imputer(Candidates(inner_view(fold, views, panel, [])), imputer.stack)
             found = pd.concat(described(blind, genes, method))
             table.loc[genes, columns] = found[columns]
     hidden = {gene for fold in inner for gene in fold.hidden}

@@ -13,14 +13,15 @@ import torch
 
 from builders.project import ROOT
 from stlatent import slots
+from stlatent.alignment.inner_folds import InnerFold, load, split_panel, store
 from stlatent.alignment.placement import Placement
 from stlatent.imputation.attention import attention
 from stlatent.imputation.candidates import CANDIDATES, Candidates, stacked
 from stlatent.imputation.imputer import METHODS, Imputer, gene_blocks
-from stlatent.imputation.inner_folds import InnerFold, load, split_panel, stack_weights, store
 from stlatent.imputation.output import ImputedFile, gene_table
 from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
 from stlatent.imputation.view import Views
+from stlatent.imputation.weights import inner_view, stack_weights
 from stlatent.vae.decoder import Decoder, Layer
 from stlatent.vae.geometry import PLANE
 
@@ -280,7 +281,7 @@ def test_without_inner_folds_the_weights_are_equal(views: Views) -> None:
 
 def test_inner_folds_leave_out_outer_and_inner_hidden_genes(views: Views) -> None:
     fold = InnerFold(["b"], PLACEMENT)
-    view = fold.view(views, PANEL, ["d"])
+    view = inner_view(fold, views, PANEL, ["d"])
     assert view.panel == ["a", "c"]
     assert view.shared == ["a", "c"]
     np.testing.assert_array_equal(view.library, [8, 3, 5])

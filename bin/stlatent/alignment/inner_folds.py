@@ -1,4 +1,4 @@
-"""Inner folds over the panel: what the candidates predict when some of it is hidden."""
+"""Inner folds over the panel: parts of it hidden in turn, and the tissue placed without them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 
 from stlatent import slots
 from stlatent.alignment.placement import Placement
-from stlatent.imputation.candidates import Candidates, stacked
-from stlatent.imputation.stack import Weights, equal_weights, learn_weights, moments
-from stlatent.imputation.view import View, Views
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,12 +23,6 @@ class InnerFold:
 
     hidden: list[str]
     placement: Placement
-
-    def view(self, views: Views, panel: list[str], hidden: list[str]) -> View:
-        """Return the view of this fold inside an outer one with ``panel`` and ``hidden`` genes."""
-        away = set(self.hidden)
-        visible = [gene for gene in panel if gene not in away]
-        return views.view(visible, [*hidden, *self.hidden], self.placement)
 
 
 def split_panel(panel: list[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -68,36 +59,3 @@ def load(adata: AnnData) -> list[InnerFold]:
         )
         for number in sorted(noted)
     ]
-
-
-def stack_weights(
-    folds: list[InnerFold],
-    views: Views,
-    panel: list[str],
-    hidden: list[str],
-    names: tuple[str, ...] | None = None,
-) -> Weights:
-    """Learn the stack's weights from inner folds, or take equal ones without any.
-
-    Parameters
-    ----------
-    folds
-        Inner folds of the panel.
-    views
-        Of the tissue.
-    panel, hidden
-        Of the outer fold.
-    names
-        Candidates to combine; those of the stack by default.
-    """
-    names = names or stacked()
-    if not folds:
-        return equal_weights(list(names))
-    found = []
-    for fold in folds:
-        view = fold.view(views, panel, hidden)
-        candidates, targets = Candidates(view), view.targets(fold.hidden)
-        predicted = [candidates.predict(name, targets) for name in names]
-        measured = views.measured(fold.hidden, view.library)
-        found.append(moments(predicted, measured, view.library))
-    return learn_weights(names, found)
