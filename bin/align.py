@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from stlatent import devices, slots
+from stlatent import devices, slots, task
 from stlatent.alignment.matching import MATCHINGS
 from stlatent.alignment.settings import AlignmentSettings
-from stlatent.failures import exit_codes, step
 from stlatent.records.inputs import Fold
 from stlatent.steps.align import align_tissue
 from stlatent.vae import storage
@@ -36,7 +35,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--history", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@exit_codes("ALIGN")
+@task.exit_codes("ALIGN")
 def main(
     spatial: Path,
     reference: Path,
@@ -58,7 +57,7 @@ def main(
 ) -> None:
     """Align one tissue to the frozen latent space of its reference."""
     fold = Fold.read(fold_path)
-    with step("ALIGN", fold.sample, "sample", failure, fold.name, settings=key):
+    with task.step("ALIGN", fold.sample, "sample", failure, fold.name, settings=key):
         devices.make_deterministic(seed, threads)
         settings = AlignmentSettings(
             matching=MATCHINGS[method],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.records.inputs import Fold
 from stlatent.steps import calibrate
 from stlatent.trust.calibration import read_without_layers
@@ -39,7 +39,7 @@ NEW = click.Path(path_type=Path)
     metavar="REASON",
     help="Why not to calibrate: the imputed file is kept as it is.",
 )
-@failures.exit_codes("CALIBRATE")
+@task.exit_codes("CALIBRATE")
 def main(
     sample: str,
     arm: str,
@@ -57,7 +57,7 @@ def main(
     def keep() -> None:
         calibrate.keep(imputed, output, (table, summary))
 
-    with failures.step("CALIBRATE", sample, "sample", failure, settings=arm, rescue=keep):
+    with task.step("CALIBRATE", sample, "sample", failure, settings=arm, rescue=keep):
         if keep_only is not None:
             raise calibrate.given_up(keep_only)
         genes, record = calibrate.calibrate(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent.failures import exit_codes
+from stlatent import task
 from stlatent.inputs import check
 from stlatent.inputs.samplesheet import format_problems
 from stlatent.records.inputs import CheckedInput, Description, Sheet, read_sources
@@ -19,7 +19,7 @@ from stlatent.records.inputs import CheckedInput, Description, Sheet, read_sourc
 @click.option("--unread", is_flag=True, help="Look for missing files alone (stub runs)")
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.argument("descriptions", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@exit_codes("CHECK_INPUT")
+@task.exit_codes("CHECK_INPUT")
 def main(
     rows: Path, sources: Path, unread: bool, output_dir: Path, descriptions: tuple[Path, ...]
 ) -> None:

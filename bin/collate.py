@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stlatent.failures import exit_codes
+from stlatent import task
 from stlatent.report import write_report
 from stlatent.report.run.read import load
 
@@ -23,7 +23,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--page-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.argument("files", type=FILE, nargs=-1)
-@exit_codes("COLLATE")
+@task.exit_codes("COLLATE")
 def main(
     input_json: Path,
     settings: Path,

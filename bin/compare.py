@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.baselines.registry import parse_names
 from stlatent.failures import DataError
 from stlatent.records.inputs import Fold
@@ -37,7 +37,7 @@ def methods_of(context: click.Context, option: click.Parameter, value: str) -> l
 @click.option("--seed", required=True, type=int)
 @click.option("--output", required=True, type=click.Path(path_type=Path))
 @click.option("--failure", required=True, type=click.Path(path_type=Path))
-@failures.exit_codes("COMPARE")
+@task.exit_codes("COMPARE")
 def main(
     spatial_path: str,
     reference_path: str,
@@ -54,7 +54,7 @@ def main(
         raise click.UsageError(f"fold '{fold.name}' hides no gene: there is nothing to predict")
 
     def step(names: list[str]) -> AbstractContextManager[None]:
-        return failures.step(
+        return task.step(
             "COMPARE", fold.sample, "sample", failure, fold.name, ",".join(names), settings
         )
 

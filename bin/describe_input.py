@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import slots
-from stlatent.failures import exit_codes
+from stlatent import slots, task
 from stlatent.inputs.checksums import checksums
 from stlatent.readers.describe import describe
 from stlatent.records.inputs import Checksums
@@ -21,7 +20,7 @@ from stlatent.records.inputs import Checksums
 @click.option("--coordinates", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--checksums", "sums", type=click.Path(path_type=Path), required=True)
-@exit_codes("DESCRIBE_INPUT")
+@task.exit_codes("DESCRIBE_INPUT")
 def main(
     identifier: str,
     kind: slots.Kind,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.records.inputs import Fold
 from stlatent.steps.evaluate import evaluate
 from stlatent.vae import storage
@@ -27,7 +27,7 @@ NEW = click.Path(path_type=Path)
 @click.option("--seed", required=True, type=int)
 @click.option("--output", required=True, type=NEW)
 @click.option("--failure", required=True, type=NEW)
-@failures.exit_codes("EVALUATE")
+@task.exit_codes("EVALUATE")
 def main(
     aligned: Path,
     spatial: Path,
@@ -40,7 +40,7 @@ def main(
     failure: Path,
 ) -> None:
     fold = Fold.read(fold_path)
-    with failures.step("EVALUATE", fold.sample, "sample", failure, settings=settings):
+    with task.step("EVALUATE", fold.sample, "sample", failure, settings=settings):
         saved = storage.load(vae)
         cells = storage.attach(slots.read(reference, slots.INGESTED_REFERENCE), saved)
         evaluate(

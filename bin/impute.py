@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import slots
-from stlatent.failures import exit_codes, step
+from stlatent import slots, task
 from stlatent.records.inputs import Fold
 
 
@@ -28,7 +27,7 @@ from stlatent.records.inputs import Fold
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@exit_codes("IMPUTE")
+@task.exit_codes("IMPUTE")
 def main(
     aligned: str,
     spatial: str,
@@ -46,7 +45,7 @@ def main(
 ) -> None:
     """Impute genes of the reference at every location of one tissue."""
     split = Fold.read(fold)
-    with step("IMPUTE", split.sample, "sample", failure, split.name, settings=settings):
+    with task.step("IMPUTE", split.sample, "sample", failure, split.name, settings=settings):
         from stlatent import devices
         from stlatent.imputation.imputer import METHODS
         from stlatent.steps.impute import Options, impute

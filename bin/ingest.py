@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.inputs.ingestion import ingest
 from stlatent.readers.load import read
 from stlatent.records.failure import FailureKind
@@ -23,7 +23,7 @@ from stlatent.records.inputs import Request
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@failures.exit_codes("INGEST")
+@task.exit_codes("INGEST")
 def main(
     kind: slots.Kind,
     path: Path,
@@ -35,7 +35,7 @@ def main(
     """Read a file of any known format and write h5ad."""
     request = Request.read(request_path)
     subject: FailureKind = "sample" if kind == "spatial" else "reference"
-    with failures.step("INGEST", request.id, subject, failure):
+    with task.step("INGEST", request.id, subject, failure):
         contract = slots.INGESTED_SPATIAL if kind == "spatial" else slots.INGESTED_REFERENCE
         found = read(path, kind, coordinates, request.columns.values())
         adata = ingest(found, request)

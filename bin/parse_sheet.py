@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent.failures import exit_codes
+from stlatent import task
 from stlatent.inputs import samplesheet
 
 
@@ -15,7 +15,7 @@ from stlatent.inputs import samplesheet
 @click.option("--sheet", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--schema", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--output", type=click.Path(path_type=Path), required=True)
-@exit_codes("PARSE_SHEET")
+@task.exit_codes("PARSE_SHEET")
 def main(sheet: Path, schema: Path, output: Path) -> None:
     """Write the rows of a samplesheet and the problems found in it."""
     columns = samplesheet.Columns.read(schema)

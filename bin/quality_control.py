@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.inputs import qc
 from stlatent.records.failure import FailureKind
 from stlatent.records.inputs import Thresholds
@@ -23,7 +23,7 @@ from stlatent.records.inputs import Thresholds
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--summary", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@failures.exit_codes("QUALITY_CONTROL")
+@task.exit_codes("QUALITY_CONTROL")
 def main(
     path: Path,
     min_counts: float,
@@ -39,7 +39,7 @@ def main(
     adata = slots.read(path, slots.INGESTED_REFERENCE)
     facts = slots.facts(adata)
     subject: FailureKind = "sample" if facts["kind"] == "spatial" else "reference"
-    with failures.step("QUALITY_CONTROL", facts["source"], subject, failure):
+    with task.step("QUALITY_CONTROL", facts["source"], subject, failure):
         thresholds = Thresholds(min_counts, min_genes, min_cells, max_mito, mad)
         filtered, record = qc.filter_data(adata, thresholds)
         qc.refuse_few(record)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.records.inputs import Fold
 from stlatent.steps.score import score
 
@@ -28,7 +28,7 @@ NEW = click.Path(path_type=Path)
 @click.option("--output", required=True, type=NEW)
 @click.option("--maps", "maps_path", required=True, type=NEW)
 @click.option("--failure", required=True, type=NEW)
-@failures.exit_codes("SCORE")
+@task.exit_codes("SCORE")
 def main(
     spatial: Path,
     arm: str,
@@ -42,7 +42,7 @@ def main(
     folds = [fold for fold in map(Fold.read, fold_paths) if fold.hidden]
     if not folds:
         raise click.UsageError("none of the folds hides a gene")
-    with failures.step("SCORE", folds[0].sample, "sample", failure, settings=arm):
+    with task.step("SCORE", folds[0].sample, "sample", failure, settings=arm):
         scores, maps = score(
             slots.read(spatial, slots.INGESTED_SPATIAL),
             folds,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.inputs import genes
 
 
@@ -17,11 +17,11 @@ from stlatent.inputs import genes
 @click.option("--settings", default="", help="Key of the settings of this step.")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@failures.exit_codes("SELECT_GENES")
+@task.exit_codes("SELECT_GENES")
 def main(reference: Path, n_top: int, settings: str, output: Path, failure: Path) -> None:
     """Write the most variable genes of a reference, one a line, best first."""
     adata = slots.read(reference, slots.INGESTED_REFERENCE)
-    with failures.step(
+    with task.step(
         "SELECT_GENES", slots.facts(adata)["source"], "reference", failure, settings=settings
     ):
         ranked = genes.rank_genes(adata, n_top)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stlatent import failures, slots
+from stlatent import slots, task
 from stlatent.inputs import genes
 from stlatent.records.inputs import Population
 
@@ -24,7 +24,7 @@ from stlatent.records.inputs import Population
 @click.option("--seed", type=int, required=True)
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@failures.exit_codes("SPLIT_GENES")
+@task.exit_codes("SPLIT_GENES")
 def main(
     spatial: Path,
     reference: Path,
@@ -42,7 +42,7 @@ def main(
     tissue = slots.read(spatial, slots.INGESTED_SPATIAL)
     cells = slots.read(reference, slots.INGESTED_REFERENCE)
     sample = slots.facts(tissue)["source"]
-    with failures.step("SPLIT_GENES", sample, "sample", failure, settings=settings):
+    with task.step("SPLIT_GENES", sample, "sample", failure, settings=settings):
         ranking = hvg.read_text().splitlines()
         shared = genes.shared_genes(tissue, cells)
         delivered, _ = genes.delivered_genes(choice, cells.var_names.tolist(), ranking)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from stlatent import devices, slots
-from stlatent.failures import exit_codes, reading, step
+from stlatent import devices, slots, task
+from stlatent.failures import reading
 from stlatent.vae import registry, storage
 from stlatent.vae.interface import Run
 
@@ -28,7 +28,7 @@ from stlatent.vae.interface import Run
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder.")
 @click.option("--history", type=click.Path(path_type=Path), required=True)
 @click.option("--failure", type=click.Path(path_type=Path), required=True)
-@exit_codes("TRAIN_VAE")
+@task.exit_codes("TRAIN_VAE")
 def main(
     reference: str,
     hvg: str,
@@ -44,7 +44,9 @@ def main(
 ) -> None:
     """Train the VAE of one reference and freeze it."""
     cells = slots.read(reference, slots.INGESTED_REFERENCE)
-    with step("TRAIN_VAE", slots.facts(cells)["source"], "reference", failure, settings=settings):
+    with task.step(
+        "TRAIN_VAE", slots.facts(cells)["source"], "reference", failure, settings=settings
+    ):
         with reading(hvg):
             genes = Path(hvg).read_text().splitlines()
         devices.make_deterministic(seed, threads)

@@ -1,16 +1,12 @@
-"""How a step ends when the data are at fault, and when memory, disk or files fail it."""
+"""What can fail a step: the data, memory, the disk, or a file of an earlier step."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 # conf/base.config retries these.
 OUT_OF_MEMORY_EXIT = 137
@@ -116,111 +112,3 @@ def _task_folder(path: str | Path) -> Path:
     # The whole of it: a task whose optional output is gone still counts as done.
     real = Path(path).resolve()
     return next((up for up in real.parents if (up / ".command.run").exists()), real.parent)
-
-
-@contextmanager
-def step(
-    name: str,
-    identifier: str,
-    kind: Literal["sample", "reference"],
-    failure_path: str | Path,
-    fold: str | None = None,
-    method: str | None = None,
-    settings: str = "",
-    rescue: Callable[[], None] | None = None,
-) -> Iterator[None]:
-    """Run one step on one input.
-
-    A `DataError` becomes a failure file and exit status 0: the sample is lost, the run goes on,
-    and nothing is retried. Memory, a full disk and files damaged between two steps exit with
-    statuses of their own, which are retried.
-
-    Parameters
-    ----------
-    name
-        The step, as users know it (``INGEST``, ``ALIGN``, ...).
-    identifier
-        Sample or reference.
-    kind
-        ``sample`` or ``reference``.
-    failure_path
-        Where the failure goes.
-    fold
-        The fold of genes, where only that failed.
-    method
-        The baseline, where only that failed.
-    settings
-        Key of the settings of the step and of those before it; the arm in steps that know it.
-    rescue
-        Leaves the output that the sample has without this step. With it bugs, too, become failure
-        files, or Nextflow would drop that output.
-    """
-    with exit_codes(f"{name}: {kind} {identifier}"):
-        try:
-            yield
-        except Exception as error:
-            expected = isinstance(error, DataError | GaveUpError)
-            if not expected and (rescue is None or is_retried(error)):
-                raise
-            if not expected:
-                traceback.print_exc()
-            if rescue is not None:
-                rescue()
-            reason = str(error) if expected else _crash(error)
-            # It reads files by means of this module.
-            from stlatent.records.failure import Failure
-
-            failure = Failure(identifier, kind, name, reason, settings, fold, method)
-            failure.write(failure_path)
-            print(f"{name}: {kind} {identifier} failed: {reason}", file=sys.stderr)
-            sys.exit(0)
-
-
-@contextmanager
-def exit_codes(what: str) -> Iterator[None]:
-    """Turn what is no fault of the data into a message and an exit status that is retried.
-
-    Parameters
-    ----------
-    what
-        What was done, for the message.
-    """
-    try:
-        yield
-    except Exception as error:
-        if is_gpu_memory(error):
-            _exit(GPU_MEMORY_EXIT, f"{what}: the GPU is out of memory: {error}")
-        if is_out_of_memory(error):
-            _exit(OUT_OF_MEMORY_EXIT, f"{what}: out of memory: {error}")
-        if is_disk_full(error):
-            print(f"{what}: {_disk(error)}", file=sys.stderr, flush=True)
-            # Not sys.exit: HDF5 crashes when it closes a file that it could not write.
-            os._exit(DISK_FULL_EXIT)
-        if isinstance(error, DamagedFileError):
-            _exit(DAMAGED_EXIT, f"{what}: {error}")
-        if is_transient(error):
-            _exit(FILE_SYSTEM_EXIT, f"{what}: the file system failed: {error}")
-        raise
-
-
-def _crash(error: Exception) -> str:
-    return (
-        f"crashed ({type(error).__name__}: {error}): a bug, or an input that nobody foresaw. "
-        f"Log: {Path.cwd()}/.command.log"
-    )
-
-
-def _exit(status: int, message: str) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(status)
-
-
-def _disk(error: BaseException) -> str:
-    path = getattr(error, "filename", None)
-    folder = Path(path).resolve().parent if path else Path.cwd()
-    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free / 1e9
-    return (
-        f"no space left, or the quota is reached, in {folder} ({free:.1f} GB free on this disk): "
-        f"{error}. Cure: make room there (`nextflow clean`, or another folder with -work-dir), then "
-        "start the run again with -resume"
-    )

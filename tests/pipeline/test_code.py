@@ -21,7 +21,8 @@ workflow {{
 def imported(path: Path) -> set[Path]:
     """Return the files of the package that a file imports, but for those of type checkers alone."""
     found: set[Path] = set()
-    tree = ast.parse(path.read_text())
+    text = path.read_text()
+    tree = ast.parse(text)
     checked = {
         id(inner)
         for node in tree.body
@@ -44,6 +45,8 @@ def imported(path: Path) -> set[Path]:
             ]
             module = bin_of(path, *parts[:-1], f"{parts[-1]}.py")
             found |= {file for file in (*packages, module) if file.exists()}
+            if "pkgutil.iter_modules" in text and name.startswith("stlatent."):
+                found |= set(bin_of(path, *parts).glob("*.py"))
     return found
 
 

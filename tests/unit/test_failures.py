@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from builders.project import ROOT, damage_inside
-from stlatent import failures, slots
+from stlatent import failures, slots, task
 from stlatent.failures import (
     DAMAGED_EXIT,
     DISK_FULL_EXIT,
@@ -42,7 +42,7 @@ def status_of(error: BaseException, tmp_path: Path) -> tuple[int, dict[str, Any]
     path = tmp_path / "f.json"
     with (
         pytest.raises(SystemExit) as ended,
-        failures.step("ALIGN", "s1", "sample", path, fold="2"),
+        task.step("ALIGN", "s1", "sample", path, fold="2"),
     ):
         raise error
     return ended.value.code, json.loads(path.read_text()) if path.exists() else None
@@ -100,7 +100,7 @@ def test_a_stale_handle_of_a_network_disk_is_no_fault_of_any_file(tmp_path):
 def test_a_bug_stays_a_bug(tmp_path):
     with (
         pytest.raises(RuntimeError, match="shapes"),
-        failures.step("ALIGN", "s1", "sample", tmp_path / "f.json"),
+        task.step("ALIGN", "s1", "sample", tmp_path / "f.json"),
     ):
         raise RuntimeError("shapes do not match")
 
@@ -127,9 +127,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_names_the_folder_and_is_retried(write, small_disk):
     script = f"""
     import anndata, numpy as np
-    from stlatent import failures
+    from stlatent import task
     adata = anndata.AnnData(np.random.rand(1000, 1000).astype('f4'))
-    with failures.step('INGEST', 's1', 'sample', 'f.json'):
+    with task.step('INGEST', 's1', 'sample', 'f.json'):
         {write}
     """
     run = subprocess.run(
@@ -166,7 +166,7 @@ def test_a_file_between_two_steps_that_is_cut_short_is_not_the_users_fault(kept,
     path.write_bytes(content[: int(len(content) * kept)])
     with (
         pytest.raises(SystemExit) as ended,
-        failures.step("TRAIN_VAE", "r", "reference", tmp_path / "f.json"),
+        task.step("TRAIN_VAE", "r", "reference", tmp_path / "f.json"),
     ):
         slots.read(path, slots.INGESTED_REFERENCE)
     assert ended.value.code == DAMAGED_EXIT
@@ -245,7 +245,7 @@ def test_batches_are_halved_until_they_fit_and_what_was_tried_is_known(capsys):
 def test_batches_that_never_fit_end_out_of_memory(tmp_path):
     with (
         pytest.raises(SystemExit) as ended,
-        failures.step("TRAIN_VAE", "r", "reference", tmp_path / "f.json"),
+        task.step("TRAIN_VAE", "r", "reference", tmp_path / "f.json"),
     ):
         with_smaller_batches(raising(torch.OutOfMemoryError("CUDA out of memory")), 128)
     assert ended.value.code == GPU_MEMORY_EXIT
