@@ -260,7 +260,7 @@ def test_a_killed_head_resumes_to_the_same_results(run_pipeline, compiled, tmp_p
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     killed.mkdir()
     whole.mkdir()
-    head = start_and_kill(arguments, killed, "Submitted process > STLATENT:TRAIN_VAE")
+    head = start_and_kill(arguments, killed, "Submitted process > STLATENT:REFERENCE:TRAIN_VAE")
     try:
         before = {task["name"]: task for task in tasks(killed)}
         assert head.returncode == -signal.SIGKILL

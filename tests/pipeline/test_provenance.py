@@ -105,6 +105,7 @@ IMAGES = ("registry.example:5000/stlatent:cpu", f"lab/stlatent@sha256:{SHA}", "s
 @pytest.mark.parametrize(("profile", "parser"), [("awsbatch", "v1"), ("standard", "v2")])
 def test_the_record_of_a_cloud_and_of_hard_names(nextflow, tmp_path, profile, parser) -> None:
     (tmp_path / "main.nf").write_text(TOLD)
+    (tmp_path / "subworkflows").mkdir()
     (tmp_path / "nextflow.config").write_text("profiles { awsbatch { } }")
     (tmp_path / "my sheet.csv").write_text("sample\n")
     table = ["task_id\thash\tprocess\tname\tstatus\tcontainer"]
