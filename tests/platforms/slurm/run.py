@@ -47,8 +47,9 @@ class Trouble:
 
 
 def process_of(job: Job) -> str:
-    """Return the process of a job named ``nf-WORKFLOW_PROCESS_(tag)``."""
-    return re.sub(r"^nf-(STLATENT_)?", "", job["JobName"]).split("_(")[0]
+    """Return the process of a job named ``nf-WORKFLOW_SUBWORKFLOW_PROCESS_(tag)``."""
+    parts = "|".join(path.stem.upper() for path in (ROOT / "subworkflows").glob("*.nf"))
+    return re.sub(rf"^nf-(({parts})_)*", "", job["JobName"]).split("_(")[0]
 
 
 class Watch:
