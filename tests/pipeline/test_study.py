@@ -136,7 +136,8 @@ def test_a_study_of_the_demo(run_pipeline, tmp_path):
     assert headline["failed"] == [] and headline["finished"] == 2
     report = (tmp_path / "results" / "multiqc" / "multiqc_report.html").read_text()
     assert "crashed (exit status 3)" in report
-    assert {entity["name"] for entity in read_crate(tmp_path / "results").values()} >= {"study.csv"}
+    names = {entity.get("name") for entity in read_crate(tmp_path / "results").values()}
+    assert "study.csv" in names
 
 
 def scores(folder: Path) -> pd.DataFrame:
@@ -151,18 +152,16 @@ def test_what_an_edit_of_the_code_repeats(run_pipeline, tmp_path):
     first = run_pipeline(*arguments, folder=tmp_path, project=project)
     assert first.returncode == 0, first.stdout
     package = project / "bin" / "stlatent"
-    for name, new in (
-        ("report/chapters/trust.py", {"COLLATE"}),
-        ("alignment/trainer.py", {"ALIGN"}),
-        ("vae/models/pca.py", {"TRAIN_VAE"}),
+    report = {"COLLATE", "MULTIQC"}
+    later = {"EVALUATE", "IMPUTE", "SCORE", "CALIBRATE"} | report
+    for name, new, follows in (
+        ("report/chapters/trust.py", {"COLLATE"}, report),
+        ("alignment/trainer.py", {"ALIGN"}, later),
+        ("vae/models/pca.py", {"TRAIN_VAE"}, later | {"ALIGN"}),
     ):
         with (package / name).open("a") as module:
             module.write("# changed\n")
         run = run_pipeline(*arguments, folder=tmp_path, project=project)
         assert run.returncode == 0, run.stdout
         found = {process(task) for task in repeated(tmp_path)}
-        # What a stub hands on is the same file, so later steps are cached.
-        assert new <= found <= new | LATER, (name, found)
-
-
-LATER = {"EVALUATE", "IMPUTE", "SCORE", "CALIBRATE", "COLLATE", "MULTIQC"}
+        assert new <= found <= new | follows, (name, found)
