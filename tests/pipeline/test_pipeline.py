@@ -120,6 +120,7 @@ def test_stub_run_of_a_sheet_with_the_strict_parser(run_pipeline, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_fails_alone_costs_nothing_else(run_pipeline, project, tmp_path):
     stub, at = '    stub:\n    """\n', "${meta.id}${meta.fold}"
     edit(project, "align", stub, f"{stub}    [[ {at} != sample_a1 ]]\n")
@@ -156,6 +157,7 @@ def test_what_fails_alone_costs_nothing_else(run_pipeline, project, tmp_path):
     assert files(tmp_path) >= {f"samples/{s}/{s}.imputed.h5ad" for s in ("sample_a", "sample_b")}
 
 
+@pytest.mark.slow
 def test_a_single_prediction_is_scored_and_a_run_without_samples_fails(
     run_pipeline, project, tmp_path
 ):

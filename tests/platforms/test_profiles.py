@@ -64,6 +64,7 @@ def asked(run_pipeline, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_aws_batch_takes_spot_queues_until_the_last_attempt(asked):
     arguments = "-profile awsbatch --region eu-central-1 --queue cpu --gpu_queue gpu "
     arguments += "--spot_queue cpu-spot --gpu_spot_queue gpu-spot --gpu_type ignored"
@@ -96,6 +97,7 @@ def test_aws_batch_takes_spot_queues_until_the_last_attempt(asked):
         assert by_attempt[1]["image"] == CPU_IMAGE
 
 
+@pytest.mark.slow
 def test_google_batch_takes_machines_that_carry_the_gpu(asked):
     arguments = "-profile googlebatch --region europe-west4 --google_project project --disk 60.GB "
     arguments += "--gpu_type nvidia-l4 --machine_type e2-standard-4"
@@ -129,6 +131,7 @@ def test_google_batch_takes_machines_that_carry_the_gpu(asked):
             ), name
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_google_batch_asks_for_no_gpu_when_none_is_wanted(asked):
     arguments = "-profile googlebatch --region r --google_project p --use_gpu false"
